@@ -1,0 +1,5 @@
+"""The CPU backend: NumPy."""
+
+from layerkit_numpy.backend import NumpyBackend
+
+__all__ = ["NumpyBackend"]

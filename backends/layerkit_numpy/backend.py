@@ -1,0 +1,106 @@
+"""NumPy as a backend.
+
+NumPy follows the Array API standard from 2.1 on, so array words are its own functions. Network words are replaced
+where fewer passes over memory are possible: a temporary that this file made is written again in place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import override
+
+from layerkit.errors import BackendUnavailableError, ShapeError
+from layerkit.xp.backend import Backend
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[Any]
+
+
+class NumpyBackend(Backend):
+    """NumPy on the CPU."""
+
+    name = "numpy"
+
+    def __init__(self) -> None:
+        super().__init__(np)
+        # One generator a thread would do; a new one for each call costs as much and needs no care.
+
+    @classmethod
+    @override
+    def open(cls, device: str) -> NumpyBackend:
+        if device not in ("", "cpu"):
+            raise BackendUnavailableError(
+                f"backend 'numpy': the device must be 'cpu'. Received: 'numpy:{device}'. Use backend='numpy'."
+            )
+        return cls()
+
+    @override
+    def devices(self) -> Sequence[str]:
+        return ("cpu",)
+
+    @override
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, (np.ndarray, np.generic))
+
+    @override
+    def asarray(self, values: Any, dtype: str | None = None) -> Any:
+        return np.asarray(values, dtype=dtype)
+
+    @override
+    def to_numpy(self, array: Any) -> Any:
+        return np.asarray(array)
+
+    @override
+    def state(self, values: Any, dtype: str) -> Any:
+        return np.array(values, dtype=dtype, order="C")
+
+    @override
+    def assign(self, state: Any, value: Any) -> None:
+        _check_shape(state, value)
+        np.copyto(state, value)
+
+    @override
+    def assign_add(self, state: Any, value: Any) -> None:
+        _check_shape(state, value)
+        np.add(state, value, out=state)
+
+    @override
+    def random_bits(self, key: tuple[int, int], counter: Any, size: int) -> Any:
+        blocks = -(-size // 8)
+        philox = np.random.Philox(key=np.array(key, np.uint64), counter=int(counter))
+        return philox.random_raw(4 * blocks).astype("<u8", copy=False).view("<u4")[:size].astype(np.uint32, copy=False)
+
+    @override
+    def linear(self, x: Floats, kernel: Floats, bias: Floats | None = None) -> Any:
+        y = np.matmul(x, kernel)
+        if bias is not None:
+            y += bias
+        return y
+
+    @override
+    def sigmoid(self, x: Floats) -> Any:
+        # exp may overflow to inf here, whose reciprocal is the right answer, 0: only the warning has to go.
+        with np.errstate(over="ignore"):
+            y = np.asarray(np.negative(x))
+            np.exp(y, out=y)
+        y += 1.0
+        return np.reciprocal(y, out=y)
+
+    @override
+    def softmax(self, x: Floats, axis: int = -1) -> Any:
+        y = np.subtract(x, np.max(x, axis=axis, keepdims=True))
+        np.exp(y, out=y)
+        y /= np.sum(y, axis=axis, keepdims=True)
+        return y
+
+
+def _check_shape(state: Floats, value: Any) -> None:
+    shape = getattr(value, "shape", ())
+    if shape not in (state.shape, ()):
+        raise ShapeError(f"assign: the value must have the shape of the state, {state.shape}. Received: shape {shape}")

@@ -1,0 +1,32 @@
+"""The record of training."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from layerkit.callbacks.callback import Callback, Logs
+
+
+class History(Callback):
+    """The loss and metrics of each epoch; `fit` returns one, and keeps it as ``model.history``.
+
+    Attributes:
+        history: lists by name: ``history["loss"][0]`` is the mean loss of the first epoch.
+        epoch: the numbers of the epochs, from 0.
+    """
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+
+    @override
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.epoch = []
+        self.history = {}
+
+    @override
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+        self.model.history = self

@@ -1,0 +1,68 @@
+"""The exceptions of layerkit.
+
+::
+
+    LayerkitError
+    ├── ArgumentError (ValueError)            a value out of its range, or an argument that does not exist
+    │   ├── UnknownNameError                  a name that no table holds; the nearest known one is suggested
+    │   ├── ShapeError                        a shape that does not fit: rank, width, length
+    │   └── DataError                         data that cannot be trained on: empty, not finite, not numbers
+    ├── NotReadyError (ValueError)            a call that comes too early: before `build`, `compile` or `fit`
+    ├── GradientMismatch (AssertionError)     a derivative that is not the derivative
+    ├── MissingDerivativeError (TypeError)    a function whose derivative is needed and not known
+    └── BackendError (RuntimeError)
+        ├── BackendUnavailableError (ImportError)   the library, its driver or the device is missing
+        ├── MixedBackendsError                one computation over arrays of two backends or devices
+        └── UnsupportedWordError (AttributeError)   a word that is not part of the contract
+
+A message states the rule, then ``Received: …``, then the remedy where one is known.
+Where Keras raises ValueError, so does layerkit: code that catches Keras's errors catches these.
+"""
+
+
+class LayerkitError(Exception):
+    """Base of every exception that layerkit raises by intent."""
+
+
+class ArgumentError(LayerkitError, ValueError):
+    """A value is out of its range, or an argument does not exist."""
+
+
+class UnknownNameError(ArgumentError):
+    """No table holds this name."""
+
+
+class ShapeError(ArgumentError):
+    """A shape does not fit."""
+
+
+class DataError(ArgumentError):
+    """The data cannot be trained on."""
+
+
+class NotReadyError(LayerkitError, ValueError):
+    """The call comes before what it needs: `build`, `compile` or `fit`."""
+
+
+class GradientMismatch(LayerkitError, AssertionError):  # noqa: N818 - it is a finding, not a failure of the program
+    """A backward pass is not the derivative of its forward pass."""
+
+
+class MissingDerivativeError(LayerkitError, TypeError):
+    """A derivative is needed and not known."""
+
+
+class BackendError(LayerkitError, RuntimeError):
+    """Something is wrong between layerkit and an array library."""
+
+
+class BackendUnavailableError(BackendError, ImportError):
+    """The array library, its driver or the device is missing."""
+
+
+class MixedBackendsError(BackendError):
+    """One computation met arrays of two backends or devices."""
+
+
+class UnsupportedWordError(BackendError, AttributeError):
+    """A word is not part of the contract with array libraries."""

@@ -1,0 +1,71 @@
+"""The base of initializers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerkit.configurable import Configurable
+from layerkit.errors import ArgumentError, ShapeError
+from layerkit.xp.random import check_seed, fresh_seed, stream_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+class Initializer(Configurable):
+    """Draws the first values of a weight.
+
+    Values are drawn on the host, in float64, from a stream keyed by a seed and the weight's path, and then rounded to
+    the weight's dtype: the same seed gives the same weights on every backend.
+
+    A subclass gives `draw`. A plain function ``f(shape, dtype)`` will do too, wherever an initializer is asked for.
+
+    Args:
+        seed: an integer makes every weight drawn by this initializer equal, as in Keras. None leaves it to the model.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = check_seed(seed, type(self).__name__)
+
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Return values of this shape. The only method that a subclass gives."""
+        raise ArgumentError(
+            f"{type(self).__name__}: an initializer must define draw(self, random, shape). Received: none. "
+            f"See layerkit.initializers.RandomNormal for an example."
+        )
+
+    def values(self, shape: tuple[int, ...], dtype: str, seed: int, path: str) -> NDArray[Any]:
+        """Return the first values of the weight at `path` in a model of this seed."""
+        key = stream_key(seed, path) if self.seed is None else stream_key(self.seed, "initializer")
+        random = np.random.Generator(np.random.Philox(key=np.array(key, np.uint64)))
+        return np.asarray(self.draw(random, shape)).astype(dtype)
+
+    def __call__(self, shape: tuple[int, ...] | list[int], dtype: str | None = None) -> NDArray[Any]:
+        """Return values of this shape as a NumPy array; each call gives the same ones.
+
+        Without a seed of its own, the initializer takes one from the operating system at its first call.
+        """
+        if not hasattr(self, "_own_seed"):
+            self._own_seed = fresh_seed() if self.seed is None else self.seed
+        return self.values(tuple(shape), dtype or "float32", self._own_seed, "initializer")
+
+
+class FunctionInitializer(Initializer):
+    """An initializer made from a function ``f(shape, dtype)``."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def values(self, shape: tuple[int, ...], dtype: str, seed: int, path: str) -> NDArray[Any]:  # noqa: D102
+        values = np.asarray(self.function(shape, dtype=dtype))
+        if values.shape != shape:
+            name = getattr(self.function, "__name__", repr(self.function))
+            raise ShapeError(
+                f"{path}: the initializer {name!r} must return values of shape {shape}. Received: shape {values.shape}"
+            )
+        return values.astype(dtype)

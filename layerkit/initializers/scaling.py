@@ -1,0 +1,153 @@
+"""Initializers whose spread follows from the shape of the weight, so that signals keep their size from layer to layer."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from layerkit.errors import ArgumentError, ShapeError
+from layerkit.initializers.distributions import truncated_standard_normal
+from layerkit.initializers.initializer import Initializer
+from layerkit.names import nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Mode = Literal["fan_in", "fan_out", "fan_avg"]
+Distribution = Literal["truncated_normal", "untruncated_normal", "uniform"]
+
+# The standard deviation of the standard normal distribution truncated to [-2, 2].
+_TRUNCATED_STDDEV = 0.87962566103423978
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return how many inputs each output sums, and how many outputs each input reaches.
+
+    The last axis of a kernel counts outputs, the one before it inputs; axes before those are the receptive field.
+    """
+    if len(shape) < 2:
+        size = math.prod(shape)
+        return size, size
+    field = math.prod(shape[:-2])
+    return field * shape[-2], field * shape[-1]
+
+
+class VarianceScaling(Initializer):
+    """Variance ``scale / n``, where n is the number of inputs, of outputs, or their mean.
+
+    "truncated_normal" and "untruncated_normal" have that variance; "uniform" is the interval of half-width
+    ``sqrt(3 scale / n)``, which has it too.
+
+    Args:
+        scale: above 0.
+        mode: n: "fan_in", "fan_out" or "fan_avg".
+        distribution: "truncated_normal" (or "normal"), "untruncated_normal" or "uniform".
+        seed: see `Initializer`.
+
+    Raises:
+        ArgumentError: `scale` is not above 0, or a name is not among those above.
+    """
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: Mode = "fan_in",
+        distribution: Distribution | Literal["normal"] = "truncated_normal",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(seed)
+        name = type(self).__name__
+        if not scale > 0:
+            raise ArgumentError(f"{name}: scale must be above 0. Received: scale={scale}")
+        self.scale = scale
+        self.mode: Mode = _one_of(f"{name}: mode", mode, get_args(Mode))
+        self.distribution: Distribution = _one_of(
+            f"{name}: distribution",
+            "truncated_normal" if distribution == "normal" else distribution,
+            get_args(Distribution),
+        )
+
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: D102
+        fan_in, fan_out = fans(shape)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, n)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0 * variance)
+            return random.uniform(-limit, limit, shape)
+        if self.distribution == "untruncated_normal":
+            return random.normal(0.0, math.sqrt(variance), shape)
+        return math.sqrt(variance) / _TRUNCATED_STDDEV * truncated_standard_normal(random, shape)
+
+
+def _one_of(what: str, value: Any, known: tuple[str, ...]) -> Any:
+    if value not in known:
+        raise ArgumentError(
+            f"{what} must be one of {', '.join(known)}. Received: {value!r}. {nearest(str(value), known)}"
+        )
+    return value
+
+
+class GlorotUniform(VarianceScaling):
+    """Uniform on ±sqrt(6 / (inputs + outputs)) (Glorot and Bengio, AISTATS 2010, eq. 16). Also called Xavier."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_avg", "uniform", seed)
+
+
+class GlorotNormal(VarianceScaling):
+    """Truncated normal of variance 2 / (inputs + outputs) (Glorot and Bengio, AISTATS 2010, eq. 12)."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_avg", "truncated_normal", seed)
+
+
+class HeUniform(VarianceScaling):
+    """Uniform on ±sqrt(6 / inputs) (He, Zhang, Ren and Sun, ICCV 2015, eq. 10). For ReLU."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(2.0, "fan_in", "uniform", seed)
+
+
+class HeNormal(VarianceScaling):
+    """Truncated normal of variance 2 / inputs (He, Zhang, Ren and Sun, ICCV 2015, eq. 10). For ReLU."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(2.0, "fan_in", "truncated_normal", seed)
+
+
+class LecunUniform(VarianceScaling):
+    """Uniform on ±sqrt(3 / inputs) (LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998, section 4.6)."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_in", "uniform", seed)
+
+
+class LecunNormal(VarianceScaling):
+    """Truncated normal of variance 1 / inputs (LeCun, Bottou, Orr and Müller, 1998). For SELU."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_in", "truncated_normal", seed)
+
+
+class Orthogonal(Initializer):
+    """A matrix with orthonormal rows or columns, whichever are fewer, times `gain` (Saxe, McClelland and Ganguli, 2014).
+
+    A weight of more than two axes is filled as a matrix of its last axis against all others.
+
+    Raises:
+        ShapeError: the weight has fewer than two axes.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.gain = gain
+
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: D102
+        if len(shape) < 2:
+            raise ShapeError(f"Orthogonal: the weight must have at least two axes. Received: shape {shape}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(random.standard_normal((max(rows, columns), min(rows, columns))))
+        q *= np.sign(np.diagonal(r))  # makes the draw uniform over orthogonal matrices (Mezzadri 2007)
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)

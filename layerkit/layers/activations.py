@@ -1,0 +1,371 @@
+"""Activations: layers without weights, most of them one line forward and one line backward."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack, override
+
+from layerkit.errors import ArgumentError, ShapeError
+from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.names import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from layerkit.xp.backend import Array, Backend
+
+Gradients = tuple["Array", dict[str, "Array"]]
+
+
+class ActivationLayer(Layer):
+    """Base of activations: the output has the shape of the input.
+
+    Shapes:
+        x, y: (...).
+    """
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> Gradients:
+        return self.derivative(xp, saved, dy), {}
+
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        """Return dx from dy."""
+        raise NotImplementedError
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+
+class Linear(ActivationLayer):
+    """``y = x``."""
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        return x, None
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return dy
+
+
+class Sigmoid(ActivationLayer):
+    """``y = 1 / (1 + exp(-x))``; ``dx = dy y (1 - y)``."""
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        y = xp.sigmoid(x)
+        return y, y
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return dy * saved * (1.0 - saved)
+
+
+class Tanh(ActivationLayer):
+    """``y = tanh(x)``; ``dx = dy (1 - y²)``."""
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        y = xp.tanh(x)
+        return y, y
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return dy * (1.0 - saved * saved)
+
+
+class ReLU(ActivationLayer):
+    """``y = max(x, 0)`` (Nair and Hinton, ICML 2010); the derivative at 0 is taken as 0.
+
+    With options: ``y = max_value`` for x ≥ max_value, ``x`` for threshold ≤ x < max_value, and
+    ``negative_slope (x - threshold)`` below.
+
+    Args:
+        max_value: upper bound, at least 0; None for none.
+        negative_slope: slope below the threshold, at least 0.
+        threshold: at least 0.
+        kwargs: what every `Layer` takes.
+    """
+
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_at_least_0(self, max_value=max_value or 0.0, negative_slope=negative_slope, threshold=threshold)
+        self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        if self.negative_slope == 0 and self.threshold == 0:
+            y = xp.maximum(x, 0.0)
+        else:
+            y = xp.where(x >= self.threshold, x, self.negative_slope * (x - self.threshold))
+        return (y if self.max_value is None else xp.minimum(y, self.max_value)), x
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        below = self.negative_slope * dy if self.negative_slope else 0.0
+        dx = xp.where(saved > self.threshold, dy, below)
+        return dx if self.max_value is None else xp.where(saved < self.max_value, dx, 0.0)
+
+
+class LeakyReLU(ActivationLayer):
+    """``y = x`` for x > 0, ``negative_slope x`` below (Maas, Hannun and Ng, ICML 2013)."""
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        _check_at_least_0(self, negative_slope=negative_slope)
+        self.negative_slope = negative_slope
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        return xp.where(x > 0, x, self.negative_slope * x), x
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return xp.where(saved > 0, dy, self.negative_slope * dy)
+
+
+class ELU(ActivationLayer):
+    """``y = x`` for x > 0, ``alpha (exp(x) - 1)`` below (Clevert, Unterthiner and Hochreiter, ICLR 2016)."""
+
+    scale = 1.0
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        _check_at_least_0(self, alpha=alpha)
+        self.alpha = alpha
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        # The minimum keeps exp from overflowing on the side that is not taken.
+        below = self.scale * self.alpha * xp.expm1(xp.minimum(x, 0.0))
+        return xp.where(x > 0, self.scale * x, below), (x, below)
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        x, below = saved
+        return dy * xp.where(x > 0, self.scale, below + self.scale * self.alpha)
+
+
+class SELU(ELU):
+    """``y = scale elu(x, alpha)``, with the constants that keep mean 0 and variance 1 (Klambauer et al., NIPS 2017)."""
+
+    scale = 1.0507009873554804934193349852946
+
+    def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(1.6732632423543772848170429916717, **kwargs)
+
+
+class GELU(ActivationLayer):
+    """``y = x Φ(x)``, with Φ the standard normal distribution function (Hendrycks and Gimpel, 2016).
+
+    With `approximate`: ``y = x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2``.
+    """
+
+    def __init__(self, approximate: bool = False, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.approximate = bool(approximate)
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        if self.approximate:
+            t = xp.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x))
+            return 0.5 * x * (1.0 + t), (x, t)
+        distribution = 0.5 * xp.erfc(x * -math.sqrt(0.5))
+        return x * distribution, (x, distribution)
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        if self.approximate:
+            x, t = saved
+            inner = math.sqrt(2.0 / math.pi) * (1.0 + 3.0 * 0.044715 * x * x)
+            return dy * 0.5 * (1.0 + t + x * (1.0 - t * t) * inner)
+        x, distribution = saved
+        density = xp.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
+        return dy * (distribution + x * density)
+
+
+class SiLU(ActivationLayer):
+    """``y = x sigmoid(x)`` (Elfwing, Uchibe and Doya, 2017). Also called swish."""
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        s = xp.sigmoid(x)
+        return x * s, (x, s)
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        x, s = saved
+        return dy * (s + x * s * (1.0 - s))
+
+
+class Softplus(ActivationLayer):
+    """``y = log(1 + exp(x))`` (Dugas et al., NIPS 2000); ``dx = dy sigmoid(x)``."""
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        return xp.softplus(x), x
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return dy * xp.sigmoid(saved)
+
+
+class Softsign(ActivationLayer):
+    """``y = x / (1 + |x|)`` (Turian, Bergstra and Bengio, 2009)."""
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        denominator = 1.0 + xp.abs(x)
+        return x / denominator, denominator
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return dy / (saved * saved)
+
+
+class HardSigmoid(ActivationLayer):
+    """``y = min(max(x / 6 + 1/2, 0), 1)``, Keras 3's form (Courbariaux, Bengio and David, 2015, have slope 1/2)."""
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        return xp.clip(x / 6.0 + 0.5, 0.0, 1.0), x
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return xp.where(xp.abs(saved) < 3.0, dy / 6.0, 0.0)
+
+
+class Exponential(ActivationLayer):
+    """``y = exp(x)``; ``dx = dy y``."""
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        y = xp.exp(x)
+        return y, y
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return dy * saved
+
+
+class Softmax(ActivationLayer):
+    """``y = exp(x) / sum(exp(x))`` along `axis`; ``dx = y (dy - sum(dy y))`` (Bridle, 1990).
+
+    Args:
+        axis: the axis, or a tuple of axes, along which y sums to 1.
+        kwargs: what every `Layer` takes.
+
+    Raises:
+        ShapeError: x has no such axis.
+    """
+
+    def __init__(self, axis: int | tuple[int, ...] = -1, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.axis: Any = axis if isinstance(axis, int) else tuple(axis)
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        y = xp.softmax(x, axis=self.axis)
+        return y, y
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return saved * (dy - xp.sum(dy * saved, axis=self.axis, keepdims=True))
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        rank = len(input_shape)
+        for axis in (self.axis,) if isinstance(self.axis, int) else self.axis:
+            if not -rank <= axis < rank:
+                raise ShapeError(f"{self.name}: x must have the axis {axis}. Received: shape {input_shape}")
+        return input_shape
+
+
+class LogSoftmax(Softmax):
+    """``y = x - log(sum(exp(x)))`` along `axis`; ``dx = dy - exp(y) sum(dy)``."""
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        y = xp.log_softmax(x, axis=self.axis)
+        return y, y
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return dy - xp.exp(saved) * xp.sum(dy, axis=self.axis, keepdims=True)
+
+
+def _check_at_least_0(layer: Layer, **values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0:
+            raise ArgumentError(f"{type(layer).__name__}: {name} must be at least 0. Received: {name}={value}")
+
+
+NAMES = Names[Layer](
+    "activation",
+    (
+        *(ELU, Exponential, GELU, HardSigmoid, LeakyReLU, Linear, LogSoftmax, ReLU, SELU, Sigmoid, SiLU, Softmax),
+        *(Softplus, Softsign, Tanh),
+    ),
+    {
+        "relu": ReLU, "leaky_relu": LeakyReLU, "elu": ELU, "selu": SELU, "gelu": GELU, "silu": SiLU, "swish": SiLU,
+        "log_softmax": LogSoftmax, "hard_sigmoid": HardSigmoid,
+    },
+)
+
+
+def get(identifier: str | Layer | type[Layer] | Callable[..., Any] | None) -> Layer:
+    """Return an activation, as a layer: by name, from a function of `layerkit.activations`, a class, or itself.
+
+    Raises:
+        UnknownNameError: no activation has this name.
+        ArgumentError: it is none of these.
+    """
+    if identifier is None:
+        return Linear()
+    if isinstance(identifier, Layer):
+        return identifier
+    if isinstance(identifier, str):
+        return NAMES.find(identifier)()
+    if isinstance(identifier, type) and issubclass(identifier, Layer):
+        return identifier()
+    make = getattr(identifier, "made_from", None)
+    if make is not None:
+        return make()
+    raise ArgumentError(
+        f"An activation must be a name, a layer, or a function of layerkit.activations. Received: {identifier!r}. "
+        f"Write a function of your own as a Layer with forward and backward."
+    )
+
+
+class Activation(Layer):
+    """An activation by name: ``Activation("relu")`` is ``ReLU()``.
+
+    Args:
+        activation: a name, a function of `layerkit.activations`, or a layer without weights.
+        kwargs: what every `Layer` takes.
+    """
+
+    def __init__(self, activation: str | Layer | Callable[..., Any], **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.activation = get(activation)
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        return self.activation.forward(xp, x)
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array | None, dict[str, Array]]:
+        return self.activation.backward(xp, saved, dy)
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self.activation.compute_output_shape(input_shape)

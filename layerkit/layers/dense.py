@@ -1,0 +1,100 @@
+"""Fully connected layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, final
+
+from typing_extensions import Unpack, override
+
+from layerkit import initializers
+from layerkit.errors import ArgumentError, ShapeError
+from layerkit.layers import activations
+from layerkit.layers.layer import Layer, LayerArguments, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from layerkit.xp.backend import Array, Backend
+
+
+@final
+class Dense(Layer):
+    """Fully connected layer: ``y = activation(x @ kernel + bias)``.
+
+    With ``dz = dL/dz`` for ``z = x @ kernel + bias``: ``dx = dz @ kernel.T``, ``dkernel = x.T @ dz``, ``dbias`` = ``dz``
+    summed over the batch (Goodfellow, Bengio and Courville, *Deep Learning*, 2016, algorithm 6.4).
+
+    Args:
+        units: width of the output, at least 1.
+        activation: a name, an activation of `layerkit.activations`, or a layer without weights. None is the identity.
+        use_bias: whether there is a bias.
+        kernel_initializer: draws the kernel; default Glorot uniform (Glorot and Bengio, AISTATS 2010, eq. 16).
+        bias_initializer: draws the bias; default zeros.
+        kwargs: what every `Layer` takes.
+
+    Shapes:
+        x: (batch, ..., features). y: (batch, ..., units). kernel: (features, units). bias: (units,).
+
+    Raises:
+        ArgumentError: `units` is below 1, or not an integer.
+        ShapeError: x has no axis of features, or the last axis of x is not the one the layer was built for.
+    """
+
+    kernel: Any
+    bias: Any
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Layer | Callable[..., Any] | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer | Callable[..., Any] = "glorot_uniform",
+        bias_initializer: str | initializers.Initializer | Callable[..., Any] = "zeros",
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(units, bool) or not hasattr(units, "__index__"):
+            raise ArgumentError(f"Dense: units must be an integer. Received: units={units!r}")
+        if units < 1:
+            raise ArgumentError(f"Dense: units must be at least 1. Received: units={units}")
+        self.units = units.__index__()
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    @override
+    def build(self, input_shape: Shape) -> None:
+        self.compute_output_shape(input_shape)
+        features = input_shape[-1]
+        self.kernel = self.add_weight("kernel", (features, self.units), self.kernel_initializer)  # type: ignore[arg-type]
+        self.bias = self.add_weight("bias", (self.units,), self.bias_initializer) if self.use_bias else None
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        y, activation_saved = self.activation.forward(xp, xp.linear(x, self.kernel, self.bias))
+        return y, (x, activation_saved)
+
+    @override
+    def backward(
+        self, xp: Backend, saved: Any, dy: Array, *, input_gradient: bool = True
+    ) -> tuple[Array | None, dict[str, Array]]:
+        x, activation_saved = saved
+        dz, _ = self.activation.backward(xp, activation_saved, dy)
+        dx, dkernel, dbias = xp.linear_grad(x, self.kernel, dz, input_gradient=input_gradient)
+        return dx, {"kernel": dkernel, "bias": dbias} if self.use_bias else {"kernel": dkernel}
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ShapeError(
+                f"{self.name}: x must have a batch axis and a last axis of known length, (batch, ..., features). "
+                f"Received: shape {input_shape}"
+                + (". Reshape it with x.reshape(-1, 1)." if len(input_shape) == 1 else "")
+            )
+        if self.built and input_shape[-1] != self.input_shape[-1]:
+            raise ShapeError(
+                f"{self.name}: the last axis of x must have length {self.input_shape[-1]}, which the layer was built for. "
+                f"Received: shape {input_shape}"
+            )
+        return (*input_shape[:-1], self.units)

@@ -1,0 +1,81 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack, override
+
+from layerkit.errors import ArgumentError, ShapeError
+from layerkit.layers.layer import Layer, LayerArguments, Shape
+
+if TYPE_CHECKING:
+    from layerkit.xp.backend import Array, Backend
+
+
+class Dropout(Layer):
+    """In training, each element is 0 with probability `rate`, and else divided by ``1 - rate``; otherwise y = x.
+
+    The expected value of y is x (Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, JMLR 15, 2014). An element
+    is kept where 32 random bits, as a number in [0, 1), are not below `rate`: the same mask on every backend.
+
+    Args:
+        rate: from 0 to 1.
+        noise_shape: shape of the mask, which is broadcast to x; None stands for the length of x's axis. Default: x's.
+        seed: of the mask; by default the model's seed and the layer's place decide.
+        kwargs: what every `Layer` takes.
+
+    Raises:
+        ArgumentError: `rate` is not from 0 to 1.
+        ShapeError: `noise_shape` does not broadcast to x.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: tuple[int | None, ...] | None = None,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(f"Dropout: rate must be from 0 to 1. Received: rate={rate!r}")
+        self.rate = rate
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        self.seed = seed
+
+    @override
+    def build(self, input_shape: Shape) -> None:
+        self.compute_output_shape(input_shape)
+        self.mask = self.add_stream("mask", self.seed)
+
+    @override
+    def forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
+        if not training or self.rate == 0:
+            return x, None
+        if self.rate == 1:
+            keep = xp.zeros(x.shape, dtype=xp.bool)
+        else:
+            shape = self.noise_shape or (None,) * x.ndim
+            shape = tuple(mine or theirs for mine, theirs in zip(shape, x.shape, strict=True))
+            keep = self.mask.bits(xp, shape) >= int(self.rate * 2**32)
+        return self._masked(xp, keep, x), keep
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
+        return (dy if saved is None else self._masked(xp, saved, dy)), {}
+
+    def _masked(self, xp: Backend, keep: Array, x: Array) -> Array:
+        return xp.where(keep, x * (1.0 / (1.0 - self.rate) if self.rate < 1 else 0.0), 0.0)
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        noise = self.noise_shape
+        if noise is not None and (
+            len(noise) != len(input_shape)
+            or any(n not in (None, 1) and m is not None and n != m for n, m in zip(noise, input_shape, strict=True))
+        ):
+            raise ShapeError(
+                f"{self.name}: noise_shape must broadcast to x. Received: noise_shape={noise}, x of shape {input_shape}"
+            )
+        return input_shape

@@ -1,0 +1,59 @@
+"""What a model's x will look like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from layerkit.configurable import Configurable
+from layerkit.errors import ArgumentError, ShapeError
+
+if TYPE_CHECKING:
+    from layerkit.layers.layer import Shape
+
+
+class Input(Configurable):
+    """The shape of x, said before the first layer: ``Sequential([Input((2,)), Dense(8), …])``.
+
+    A model that starts with it has its weights from the start; one without gets them from the first batch.
+
+    Args:
+        shape: of one row, without the batch; None stands for a length that varies.
+        batch_size: a fixed number of rows in each batch; None, as a rule.
+        dtype: of x; by default the model's.
+        name: the input's name.
+        batch_shape: instead of `shape`, the shape with the batch in front.
+
+    Raises:
+        ArgumentError: both `shape` and `batch_shape` are given, or neither.
+        ShapeError: a length is below 0.
+    """
+
+    def __init__(
+        self,
+        shape: Shape | list[int | None] | int | None = None,
+        batch_size: int | None = None,
+        dtype: str | None = None,
+        name: str | None = None,
+        batch_shape: Shape | None = None,
+    ) -> None:
+        if (shape is None) == (batch_shape is None):
+            raise ArgumentError(
+                f"Input: give shape, or batch_shape. Received: shape={shape}, batch_shape={batch_shape}. "
+                f"For rows of two numbers, write Input((2,))."
+            )
+        if shape is not None:
+            batch_shape = (batch_size, *((shape,) if isinstance(shape, int) else shape))
+        assert batch_shape is not None  # noqa: S101 - for the type checker: one of the two is given
+        self.batch_shape = tuple(batch_shape)
+        if not all(n is None or (isinstance(n, int) and n >= 0) for n in self.batch_shape):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ShapeError(f"Input: each length must be an integer of at least 0, or None. Received: shape={shape}")
+        self.dtype = dtype
+        self.name = name or "input"
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of a batch, with None for what varies."""
+        return self.batch_shape
+
+
+InputLayer = Input

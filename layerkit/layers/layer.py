@@ -1,0 +1,492 @@
+"""The base of layers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+
+from layerkit import initializers
+from layerkit.configurable import Configurable
+from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
+from layerkit.names import snake_case
+from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
+from layerkit.xp.registry import backend, backend_of
+from layerkit.xp.state import HoldsState, Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Self
+
+    from layerkit.xp.backend import Array, Backend
+
+Shape = tuple[int | None, ...]
+
+FLOAT_DTYPES = ("float32", "float64")
+
+
+class LayerArguments(TypedDict, total=False):
+    """What every layer takes: see `Layer`."""
+
+    name: str | None
+    dtype: str | None
+    trainable: bool
+    input_shape: tuple[int | None, ...] | None
+    input_dim: int | None
+
+
+class Layer(HoldsState, Configurable):
+    """A function of x and of weights, with its derivative.
+
+    A subclass gives **either** ``call(xp, x) -> y``, **or** both ``forward(xp, x) -> (y, saved)`` and
+    ``backward(xp, saved, dy) -> (dx, grads)``, where `saved` is whatever backward will need, and `grads` maps the names
+    of weights to their gradients. Weights are made in ``build(input_shape)`` by `add_weight`. Nothing is kept on the
+    layer between passes, so that one layer may stand in several places and run in several threads.
+
+    A method that behaves differently in training takes a keyword `training`; a backward that can leave dx out takes
+    `input_gradient`, which is False where nobody needs dx. Only methods that name them receive them.
+
+    Args:
+        name: by default the class's name in snake case, numbered within a model.
+        dtype: of weights and of the computation: "float32" or "float64". By default the model's.
+        trainable: whether training may change the weights.
+        input_shape: shape of one row of x, without the batch; Keras's older way to say what `Input` says.
+        input_dim: the same for rows of one axis.
+
+    Raises:
+        ArgumentError: an argument is unknown, or out of its range.
+    """
+
+    autocast: ClassVar[bool] = True
+    """Whether x is converted to the layer's dtype. Layers that read integers (indices) say False."""
+
+    built: bool
+    takes_training: ClassVar[bool] = False
+    takes_input_gradient: ClassVar[bool] = False
+
+    _variables: dict[str, Variable]
+    _streams: dict[str, RandomStream]
+    _children: dict[str, Layer]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        # Here and not in __init__, so that a subclass that forgets super().__init__() works all the same.
+        self = super().__new__(cls, *args, **kwargs)
+        self.__dict__.update(
+            built=False,
+            _input_shape=None,
+            _name=None,
+            _trainable=True,
+            _dtype=None,
+            _variables={},
+            _streams={},
+            _bound={},
+            _children={},
+            _home=None,
+        )
+        return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = _once(cls.build)
+        for method in ("call", "forward", "backward"):
+            if method in cls.__dict__:
+                _check_signature(cls, method)
+        passes = cls.call if cls.forward is Layer.forward else cls.forward
+        cls.takes_training = "training" in inspect.signature(passes).parameters
+        cls.takes_input_gradient = "input_gradient" in inspect.signature(cls.backward).parameters
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+        input_shape: tuple[int | None, ...] | None = None,
+        input_dim: int | None = None,
+    ) -> None:
+        kind = type(self).__name__
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(f"{kind}: name must be a string, not empty and without '/'. Received: name={name!r}")
+        if dtype is not None:
+            dtype = check_float_dtype(dtype, kind)
+        self._name = name
+        self._dtype = dtype
+        self._trainable = bool(trainable)
+        self.declared_input_shape: Shape | None = (input_dim,) if input_dim is not None else input_shape
+
+    # What a subclass gives.
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights. `input_shape` has None for the batch; called once."""
+        self.built = True
+        self._input_shape = input_shape
+
+    def call(self, xp: Backend, x: Array) -> Array:
+        """Return y. A layer with `forward` need not define it."""
+        return self.forward(xp, x)[0]
+
+    def forward(self, xp: Backend, x: Array, **training: bool) -> tuple[Array, Any]:
+        """Return y and what `backward` will need."""
+        return self.call(xp, x, **training), None
+
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array | None, dict[str, Array]]:
+        """Return dL/dx and dL/dweight by name of weight, from dy = dL/dy."""
+        raise MissingDerivativeError(
+            f"{self.name}: training needs the derivative of every layer. Received: {type(self).__name__}, which defines "
+            f"`call` only. Define forward(self, xp, x) and backward(self, xp, saved, dy) instead."
+        )
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of y, with None for the batch.
+
+        A layer that does not define it is built and run on zeros, twice, with different sizes for what is None.
+        """
+        self.build_in_place(input_shape)
+        first, second = (self._probe(input_shape, size) for size in (2, 3))
+        return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
+
+    def _probe(self, input_shape: Shape, size: int) -> tuple[int, ...]:
+        xp = self.xp
+        x = xp.asarray(xp.zeros(tuple(size if n is None else n for n in input_shape), dtype=getattr(xp, self.dtype)))
+        return tuple(self.run_forward(xp, x)[0].shape)
+
+    # Weights and state.
+
+    def add_weight(
+        self,
+        name: str | None = None,
+        shape: tuple[int, ...] | list[int] | int = (),
+        initializer: str | initializers.Initializer | Callable[..., Any] | None = None,
+        *,
+        dtype: str | None = None,
+        trainable: bool = True,
+    ) -> Any:
+        """Make a weight, in `build`. Assigned to an attribute, it reads as the plain array of the layer's backend.
+
+        Args:
+            name: its name within the layer; the key of its gradient in what `backward` returns.
+            shape: its shape.
+            initializer: a name, an `Initializer`, or a function f(shape, dtype). Default: Glorot uniform, as in Keras;
+                zeros for other than floats.
+            dtype: by default the layer's.
+            trainable: False for state that the layer changes itself, by ``xp.assign``.
+
+        Raises:
+            ArgumentError: the layer has a weight of this name already, or an argument is out of its range.
+        """
+        name = f"weight_{len(self._variables)}" if name is None else name
+        if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(
+                f"{self.name}: add_weight takes name, shape, initializer, in this order. Received: name={name!r}"
+            )
+        if name in self._variables:
+            raise ArgumentError(f"{self.name}: each weight must have a name of its own. Received: {name!r} twice")
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not all(isinstance(n, int) and n >= 0 for n in shape):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ShapeError(f"{self.name}/{name}: each axis of a weight must have a known length. Received: {shape}")
+        home = self._settle()
+        dtype = dtype or self.dtype
+        if initializer is None:
+            initializer = "glorot_uniform" if dtype in FLOAT_DTYPES else "zeros"
+        path = f"{home.path}/{name}"
+        values = initializers.get(initializer).values(shape, dtype, home.seed, path)
+        variable = Variable(home.xp, values, dtype, name, trainable=trainable)
+        variable.path = path
+        self._variables[name] = variable
+        return variable
+
+    def add_stream(self, name: str = "random", seed: int | None = None) -> RandomStream:
+        """Make a source of random numbers, in `build`: the same numbers on every backend, for one seed.
+
+        Args:
+            name: its name within the layer.
+            seed: by default the model's seed and the layer's place in the model decide.
+        """
+        if name in self._streams:
+            raise ArgumentError(f"{self.name}: each stream must have a name of its own. Received: {name!r} twice")
+        home = self._settle()
+        seed = check_seed(seed, self.name)
+        path = f"{home.path}/{name}"
+        key = stream_key(home.seed, path) if seed is None else stream_key(seed, "stream")
+        stream = RandomStream(home.xp, key, path)
+        self._streams[name] = stream
+        return stream
+
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        items: dict[str, Any] = {attribute: value}
+        if isinstance(value, (list, tuple)):
+            items = {f"{attribute}_{index}": item for index, item in enumerate(value)}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        self._children.update({name: item for name, item in items.items() if isinstance(item, Layer)})
+        super().__setattr__(attribute, value)
+
+    # What a model and a user read.
+
+    @property
+    def name(self) -> str:
+        """The layer's name: unique within its model."""
+        return self._name or snake_case(type(self).__name__)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of weights and of the computation."""
+        if self._dtype is not None:
+            return self._dtype
+        return "float32" if self._home is None else self._home.dtype
+
+    @property
+    def xp(self) -> Backend:
+        """The backend that holds the weights; before `build`, the current one."""
+        return backend() if self._home is None else self._home.xp
+
+    @property
+    def input_shape(self) -> Shape:
+        """The shape of x that the layer was built for, with None for the batch."""
+        if self._input_shape is None:
+            raise NotReadyError(f"{self.name}: input_shape is known once the layer is built. Received: no build yet.")
+        return self._input_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of y for the `input_shape`."""
+        return self.compute_output_shape(self.input_shape)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training may change the weights; setting it sets that of inner layers too."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for child in self.sublayers:
+            child.trainable = value
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        """The layers that this layer holds in its attributes, each once."""
+        return list(dict.fromkeys(self._children.values()))
+
+    def named_weights(self) -> dict[str, Variable]:
+        """Return all weights by the names that `backward` gives their gradients: "kernel", "inner/kernel"."""
+        named = dict(self._variables)
+        for key, child in self._children.items():
+            named.update({f"{key}/{name}": variable for name, variable in child.named_weights().items()})
+        return named
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights: the layer's own in the order they were made, then those of inner layers."""
+        found = dict.fromkeys(self._variables.values())
+        for child in self.sublayers:
+            found.update(dict.fromkeys(child.weights))
+        return list(found)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All weights, and the counters of random streams."""
+        found = dict.fromkeys([*self._variables.values(), *(stream.counter for stream in self._streams.values())])
+        for child in self.sublayers:
+            found.update(dict.fromkeys(child.variables))
+        return list(found)
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        if not self._trainable:
+            return []
+        found = dict.fromkeys(variable for variable in self._variables.values() if variable.trainable)
+        for child in self.sublayers:
+            found.update(dict.fromkeys(child.trainable_weights))
+        return list(found)
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training leaves alone."""
+        trained = set(self.trainable_weights)
+        return [variable for variable in self.weights if variable not in trained]
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """The variables that training leaves alone."""
+        trained = set(self.trainable_weights)
+        return [variable for variable in self.variables if variable not in trained]
+
+    def get_weights(self) -> list[Any]:
+        """Return copies of all weights, as NumPy arrays, in the order of `weights`."""
+        return [variable.numpy() for variable in self.weights]
+
+    def set_weights(self, weights: Iterable[Any]) -> None:
+        """Write all weights, in the order of `weights`; all shapes are checked before the first is written.
+
+        Raises:
+            ShapeError: the number of arrays, or the shape of one, is not that of the weights.
+        """
+        variables, values = self.weights, list(weights)
+        if len(values) != len(variables):
+            hint = "" if self.built else " The layer is not built yet, so it has no weights."
+            raise ShapeError(
+                f"{self.name}: set_weights takes one array for each weight, {len(variables)}. "
+                f"Received: {len(values)}.{hint}"
+            )
+        for variable, value in zip(variables, values, strict=True):
+            shape = tuple(getattr(value, "shape", None) or backend("numpy").asarray(value).shape)
+            if shape != variable.shape:
+                raise ShapeError(
+                    f"{variable.path}: new values must have the shape of the old, {variable.shape}. "
+                    f"Received: shape {shape}"
+                )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def count_params(self) -> int:
+        """Return the number of elements in all weights.
+
+        Raises:
+            NotReadyError: the layer is not built.
+        """
+        if not self.built:
+            raise NotReadyError(
+                f"{self.name}: parameters are counted after build. Received: no build yet. "
+                f"Call build(input_shape), or give the model an Input."
+            )
+        return sum(variable.size for variable in self.weights)
+
+    # Placing, building, running.
+
+    def settle(self, xp: Backend, dtype: str, seed: int, path: str) -> None:
+        """Say where the layer will live: called by the model or the layer that holds it, before `build`."""
+        if self._home is None:
+            self._home = _Home(xp, dtype, seed, path)
+
+    def _settle(self) -> _Home:
+        if self._home is None:
+            self._home = _Home(backend(), self._dtype or "float32", fresh_seed(), self.name)
+        for attribute, child in self._children.items():
+            child.settle(self._home.xp, self.dtype, self._home.seed, f"{self._home.path}/{child._name or attribute}")
+        return self._home
+
+    def build_in_place(self, input_shape: Shape) -> None:
+        self._settle()
+        if not self.built:
+            self.build(input_shape)
+
+    def to(self, xp: str | Backend) -> Self:
+        """Move all weights and counters to another backend: ``layer.to("cupy:0")``."""
+        target = backend(xp)
+        for variable in self.variables:
+            variable.move(target)
+        for layer in self._walk():
+            home = layer._settle()
+            layer._home = _Home(target, home.dtype, home.seed, home.path)
+        return self
+
+    def _walk(self) -> Iterator[Layer]:
+        yield self
+        for child in self.sublayers:
+            yield from child._walk()
+
+    def run_forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
+        """Call `forward` with the keywords that it takes."""
+        return self.forward(xp, x, training=training) if self.takes_training else self.forward(xp, x)
+
+    def run_backward(
+        self, xp: Backend, saved: Any, dy: Array, *, input_gradient: bool = True
+    ) -> tuple[Array | None, dict[str, Array]]:
+        """Call `backward` with the keywords that it takes."""
+        if self.takes_input_gradient:
+            return self.backward(xp, saved, dy, input_gradient=input_gradient)  # pyright: ignore[reportCallIssue]
+        return self.backward(xp, saved, dy)
+
+    def __call__(self, x: Any, *, training: bool = False) -> Array:
+        """Return y for an array, or a list, of any backend; the layer is built if it is not yet.
+
+        Raises:
+            ShapeError: x does not fit the layer.
+            MixedBackendsError: x and the weights belong to two backends.
+        """
+        owner = backend_of(x)
+        if not self.built:
+            xp = owner or self.xp
+            x = self._as_input(xp, x)
+            if self._home is None:
+                self.settle(xp, self.dtype, fresh_seed(), self.name)
+            self.build_in_place((None, *x.shape[1:]))
+        xp = self.xp if self.variables else owner or self.xp
+        if owner is not None and owner is not xp:
+            raise MixedBackendsError(
+                f"{self.name}: x and the weights must belong to one backend. Received: x on {owner}, weights on {xp}. "
+                f"Move the layer with layer.to({str(owner)!r}), or x with xp.asarray."
+            )
+        x = self._as_input(xp, x)
+        self.compute_output_shape(tuple(x.shape))  # names the layer where x does not fit
+        return self.run_forward(xp, x, training=training)[0]
+
+    def _as_input(self, xp: Backend, x: Any) -> Array:
+        x = xp.asarray(x)
+        if self.autocast and x.dtype != getattr(xp, self.dtype):
+            x = xp.astype(x, getattr(xp, self.dtype))
+        return x
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+class _Home:
+    """Where a layer lives: backend, default dtype, and the seed and path that its random numbers are keyed by."""
+
+    __slots__ = ("dtype", "path", "seed", "xp")
+
+    def __init__(self, xp: Backend, dtype: str, seed: int, path: str) -> None:
+        self.xp, self.dtype, self.seed, self.path = xp, dtype, seed, path
+
+
+def _once(build: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a subclass's `build`: it runs once, with a tuple, and a failed one leaves no weights behind."""
+
+    @functools.wraps(build)
+    def wrapped(self: Layer, input_shape: Shape) -> None:
+        if self.built:
+            return
+        shape = tuple(input_shape)
+        self._settle()
+        try:
+            build(self, shape)
+        except BaseException:
+            for made in (self._variables, self._streams, self._bound):
+                made.clear()
+            self.__dict__["built"] = False
+            raise
+        self.built = True
+        self._input_shape = shape
+
+    return wrapped
+
+
+def _check_signature(cls: type[Layer], method: str) -> None:
+    first = {"call": "xp, x", "forward": "xp, x", "backward": "xp, saved, dy"}[method]
+    names = list(inspect.signature(getattr(cls, method)).parameters)
+    wanted = len(first.split(", ")) + 1
+    positional = [name for name in names if name not in ("training", "input_gradient")]
+    if len(positional) < wanted and not any(name.startswith("args") for name in names):
+        raise ArgumentError(
+            f"{cls.__name__}.{method}: a layer's method takes the backend first: {method}(self, {first}). "
+            f"Received: {method}({', '.join(names)})"
+        )
+
+
+def check_float_dtype(dtype: Any, owner: str) -> str:
+    """Return the dtype's name.
+
+    Raises:
+        ArgumentError: it is not among the float types that weights may have.
+    """
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", str(dtype))
+    if name not in FLOAT_DTYPES:
+        raise ArgumentError(f"{owner}: dtype must be one of {', '.join(FLOAT_DTYPES)}. Received: dtype={dtype!r}")
+    return name

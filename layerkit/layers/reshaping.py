@@ -1,0 +1,86 @@
+"""Layers that change the shape alone."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack, override
+
+from layerkit.errors import ArgumentError, ShapeError
+from layerkit.layers.layer import Layer, LayerArguments, Shape
+
+if TYPE_CHECKING:
+    from layerkit.xp.backend import Array, Backend
+
+
+class Reshape(Layer):
+    """Give each row another shape.
+
+    Args:
+        target_shape: shape of a row of y, without the batch; one axis may be -1, and takes what is left.
+        kwargs: what every `Layer` takes.
+
+    Shapes:
+        x: (batch, ...). y: (batch, \\*target_shape).
+
+    Raises:
+        ArgumentError: more than one axis is -1, or one is below.
+        ShapeError: a row of x has another number of elements.
+    """
+
+    def __init__(self, target_shape: tuple[int, ...] | list[int], **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.target_shape = tuple(target_shape)
+        if any(n < -1 for n in self.target_shape) or self.target_shape.count(-1) > 1:
+            raise ArgumentError(
+                f"Reshape: target_shape must have positive lengths, and -1 at most once. Received: {self.target_shape}"
+            )
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        return xp.reshape(x, (x.shape[0], *self._row(x.shape))), x.shape
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
+        return xp.reshape(dy, saved), {}
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[0], *self._row(input_shape))
+
+    def _row(self, input_shape: Shape) -> tuple[int, ...]:
+        lengths = input_shape[1:]
+        if None in lengths:
+            raise ShapeError(f"{self.name}: the axes of a row must have known lengths. Received: shape {input_shape}")
+        size = math.prod(n for n in lengths if n is not None)
+        known = math.prod(n for n in self.target_shape if n != -1)
+        if (size % known if known else size) if -1 in self.target_shape else size != known:
+            raise ShapeError(
+                f"{self.name}: a row of x must have as many elements as target_shape={self.target_shape}. "
+                f"Received: shape {input_shape}, {size} a row"
+            )
+        return tuple(size // max(known, 1) if n == -1 else n for n in self.target_shape)
+
+
+class Flatten(Layer):
+    """Give each row a single axis.
+
+    Shapes:
+        x: (batch, ...). y: (batch, elements of a row).
+    """
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        return xp.reshape(x, (x.shape[0], math.prod(x.shape[1:]))), x.shape
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
+        return xp.reshape(dy, saved), {}
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if not input_shape:
+            raise ShapeError(f"{self.name}: x must have a batch axis. Received: shape ()")
+        lengths = input_shape[1:]
+        return (input_shape[0], None if None in lengths else math.prod(n for n in lengths if n is not None))

@@ -1,0 +1,186 @@
+"""The base of losses."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from layerkit.configurable import Configurable
+from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
+from layerkit.functions import as_float
+from layerkit.names import nearest, snake_case
+from layerkit.xp.registry import backend, backend_of
+
+if TYPE_CHECKING:
+    from layerkit.xp.backend import Array, Backend
+
+Shape = tuple[int | None, ...]
+
+REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none")
+
+
+class Loss(Configurable):
+    """How far predictions are from targets: one value a sample, and the values reduced to one number.
+
+    A subclass gives ``forward(xp, y_true, y_pred) -> (values, saved)`` and ``backward(xp, saved, dvalues) -> dy_pred``.
+
+    With values ``v`` (one for each sample and inner axis), sample weights ``w`` and N their number, the reductions are
+    Keras's: "sum_over_batch_size" (also "mean") ``Σ v w / N``, "sum" ``Σ v w``, "mean_with_sample_weight"
+    ``Σ v w / Σ w``, "none" (or None) ``v w``.
+
+    Args:
+        reduction: one of these names.
+        name: by default the class's name in snake case.
+
+    Raises:
+        ArgumentError: `reduction` is no such name.
+    """
+
+    labels: ClassVar[bool] = False
+    """Whether targets are class indices, one integer where the output has a row of numbers."""
+
+    target_range: ClassVar[tuple[float, float] | None] = None
+    """Smallest and largest target that has a meaning."""
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
+        reduction = "none" if reduction is None else reduction
+        if reduction not in REDUCTIONS:
+            raise ArgumentError(
+                f"{type(self).__name__}: reduction must be one of {', '.join(REDUCTIONS)}. "
+                f"Received: reduction={reduction!r}. {nearest(str(reduction), REDUCTIONS)}"
+            )
+        self.reduction = reduction
+        self.name = name or snake_case(type(self).__name__)
+
+    # What a subclass gives.
+
+    def forward(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Any]:
+        """Return one value for each sample, and what `backward` will need."""
+        return self.call(xp, y_true, y_pred), None
+
+    def backward(self, xp: Backend, saved: Any, dvalues: Array) -> Array:
+        """Return dL/dy_pred from dL/dvalues, which has the shape of values."""
+        raise MissingDerivativeError(
+            f"{self.name}: training needs the derivative of the loss. Received: {type(self).__name__}, which defines "
+            f"`call` only. Define forward(self, xp, y_true, y_pred) and backward(self, xp, saved, dvalues) instead."
+        )
+
+    def call(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        """Return one value for each sample."""
+        return self.forward(xp, y_true, y_pred)[0]
+
+    def counted(self, xp: Backend, y_true: Array) -> Array | None:
+        """Return 1 where a value counts and 0 where it does not, with the shape of values; None if all count."""
+        return None
+
+    def target_shape(self, output_shape: Shape) -> Shape:
+        """Return the shape that y_true must have for an output of this shape."""
+        return output_shape[:-1] if self.labels else output_shape
+
+    # What the framework and a user call.
+
+    def align(self, shape: Shape, output_shape: Shape) -> Shape:
+        """Return the shape that targets of this shape are to be given, where only an axis of length 1 differs.
+
+        Raises:
+            ShapeError: more than that differs. Targets are never broadcast.
+        """
+        wanted = self.target_shape(output_shape)
+        if shape == wanted or shape == (*wanted, 1) or (*shape, 1) == wanted:
+            return wanted
+        known = [n for n in (shape, wanted) if n]
+        if (
+            len(known) == 2
+            and len(shape) == len(wanted)
+            and all(a is None or b is None or a == b for a, b in zip(shape, wanted, strict=True))
+        ):
+            return shape
+        remedy = (
+            " One-hot targets go with CategoricalCrossentropy."
+            if self.labels and len(shape) == len(output_shape)
+            else " Class indices go with SparseCategoricalCrossentropy."
+            if not self.labels and len(shape) < len(output_shape) and self.target_range
+            else " The last layer's width must be that of the targets."
+        )
+        raise ShapeError(
+            f"{self.name}: for an output of shape {_with_batch(output_shape)}, targets must have shape "
+            f"{_with_batch(wanted)}. Received: shape {_with_batch(shape)}.{remedy}"
+        )
+
+    def reduce(
+        self, xp: Backend, y_true: Array, values: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Return the reduced loss and its derivative with respect to values, which has their shape."""
+        count: Any = max(1, math.prod(values.shape))
+        weights = None
+        counted = self.counted(xp, y_true)
+        if counted is not None:
+            counted = xp.astype(counted, values.dtype)
+            weights = counted
+            count = xp.maximum(xp.sum(counted), 1.0)
+        if sample_weight is not None:
+            sample_weight = spread(xp, sample_weight, values)
+            weights = sample_weight if weights is None else weights * sample_weight
+            if self.reduction == "mean_with_sample_weight":
+                total = xp.sum(weights)
+                count = xp.where(total == 0, 1.0, total)  # all weights 0: the loss is 0, as in Keras
+        if self.reduction in ("sum", "none"):
+            count = 1
+        if weights is None:
+            weighted = values
+            dvalues = xp.full(values.shape, 1.0 / count, dtype=values.dtype)
+        else:
+            weighted = values * weights
+            dvalues = weights / count
+        return (weighted if self.reduction == "none" else xp.sum(weighted) / count), dvalues
+
+    def values(self, xp: Backend, y_true: Any, y_pred: Any) -> Array:
+        """Return one value for each sample, of arrays or lists; shapes are checked."""
+        y_pred = as_float(xp, y_pred)
+        return self.call(xp, self._aligned(xp, y_true, y_pred), y_pred)
+
+    def _aligned(self, xp: Backend, y_true: Any, y_pred: Array) -> Array:
+        y_true = xp.asarray(y_true)
+        if not self.labels:
+            y_true = xp.astype(y_true, y_pred.dtype)
+        elif y_true.dtype in (xp.float32, xp.float64):
+            y_true = xp.astype(y_true, xp.int64)
+        return xp.reshape(y_true, self.align(tuple(y_true.shape), tuple(y_pred.shape)))
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Array:
+        """Return the reduced loss of arrays or lists of any backend.
+
+        Raises:
+            ShapeError: the targets do not fit the predictions, or the weights do not fit the values.
+            MixedBackendsError: the arrays belong to two backends.
+        """
+        xp = backend_of(y_true, y_pred, sample_weight) or backend()
+        y_pred = as_float(xp, y_pred)
+        y_true = self._aligned(xp, y_true, y_pred)
+        values = self.call(xp, y_true, y_pred)
+        if sample_weight is not None:
+            sample_weight = xp.astype(xp.asarray(sample_weight), values.dtype)
+        return self.reduce(xp, y_true, values, sample_weight)[0]
+
+
+def spread(xp: Backend, sample_weight: Array, values: Array) -> Array:
+    """Return sample weights with the shape of values: a weight a row is repeated along the inner axes.
+
+    Raises:
+        ShapeError: the weights have another number of rows, or another shape.
+    """
+    shape, wanted = tuple(sample_weight.shape), tuple(values.shape)
+    if shape == wanted:
+        return sample_weight
+    if shape == (*wanted, 1):
+        return xp.reshape(sample_weight, wanted)
+    if shape and len(shape) <= len(wanted) and shape == wanted[: len(shape)]:
+        inner = (1,) * (len(wanted) - len(shape))
+        return xp.broadcast_to(xp.reshape(sample_weight, (*shape, *inner)), wanted)
+    raise ShapeError(
+        f"sample_weight: there must be one weight for each sample, or for each value, {wanted}. Received: shape {shape}"
+    )
+
+
+def _with_batch(shape: Shape) -> str:
+    return "(" + ", ".join("batch" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"

@@ -1,0 +1,99 @@
+"""Means: of numbers, and of a value for each sample."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from layerkit.errors import ShapeError
+from layerkit.losses.loss import Loss
+from layerkit.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from layerkit.xp.backend import Array, Backend
+
+
+class MeanMetric(Metric):
+    """``Σ w v / Σ w`` over all samples, for values v and weights w (1 where none are given); 0 of no samples.
+
+    Values with inner axes are first averaged over those that the weights do not have, as in Keras.
+    """
+
+    def __init__(self, name: str | None = None, dtype: str | None = None) -> None:
+        super().__init__(name, dtype)
+        self.total = self.add_variable("total")
+        self.count = self.add_variable("count")
+
+    def add(self, xp: Backend, values: Any, sample_weight: Array | None = None) -> None:
+        """Add values, one a sample, or a single number."""
+        shape = tuple(values.shape)
+        if sample_weight is None:
+            count: Any = shape[0] if shape else 1
+            total = xp.sum(values)
+            inner = math.prod(shape[1:])
+            if inner > 1:
+                total = total / inner
+        else:
+            weight_shape = tuple(sample_weight.shape)
+            if len(weight_shape) == len(shape) + 1 and weight_shape[-1] == 1:
+                sample_weight = xp.reshape(sample_weight, weight_shape[:-1])
+                weight_shape = weight_shape[:-1]
+            if weight_shape != shape[: len(weight_shape)]:
+                raise ShapeError(
+                    f"{self.name}: there must be one weight for each sample, or for each value, {shape}. "
+                    f"Received: weights of shape {weight_shape}"
+                )
+            if len(weight_shape) < len(shape):
+                values = xp.mean(values, axis=tuple(range(len(weight_shape), len(shape))))
+            inner = math.prod(weight_shape[1:])
+            total = xp.sum(values * xp.astype(sample_weight, values.dtype)) / inner
+            count = xp.sum(sample_weight) / inner
+        xp.assign_add(self.total, xp.astype(total, xp.float64))
+        xp.assign_add(self.count, count)
+
+    @override
+    def compute(self, xp: Backend) -> Array:
+        return xp.where(self.count == 0, 0.0, self.total / xp.where(self.count == 0, 1.0, self.count))
+
+
+class Mean(MeanMetric):
+    """The mean of numbers: ``update_state(values, sample_weight=None)``."""
+
+    operands: ClassVar[tuple[str, ...]] = ("values",)
+
+    def __init__(self, name: str | None = "mean", dtype: str | None = None) -> None:
+        super().__init__(name, dtype)
+
+    @override
+    def update(self, xp: Backend, values: Array, sample_weight: Array | None = None) -> None:  # type: ignore[override]
+        if values.dtype not in (xp.float32, xp.float64):
+            values = xp.astype(values, xp.float64)
+        self.add(xp, values, sample_weight)
+
+
+class MeanMetricWrapper(MeanMetric):
+    """The mean of a function of a sample's target and prediction.
+
+    Args:
+        fn: a function ``f(y_true, y_pred)`` on arrays of the backend, or a `Loss`.
+        name: the key in History.
+        dtype: see `Metric`.
+    """
+
+    def __init__(self, fn: Callable[..., Any] | Loss, name: str | None = None, dtype: str | None = None) -> None:
+        super().__init__(name or getattr(fn, "name", None) or getattr(fn, "__name__", "metric"), dtype)
+        make = getattr(fn, "made_from", None)
+        made = make() if make else fn
+        self.fn: Any = made if isinstance(made, Loss) else fn
+
+    @override
+    def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+        self.add(xp, self.values(xp, y_true, y_pred), sample_weight)
+
+    def values(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        """Return one value for each sample."""
+        return self.fn.values(xp, y_true, y_pred) if isinstance(self.fn, Loss) else self.fn(y_true, y_pred)

@@ -1,0 +1,102 @@
+"""The base of metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from layerkit.configurable import Configurable
+from layerkit.errors import ArgumentError
+from layerkit.names import snake_case
+from layerkit.xp.registry import backend, backend_of
+from layerkit.xp.state import HoldsState, Variable
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from layerkit.xp.backend import Array, Backend
+
+
+class Metric(HoldsState, Configurable):
+    """A number about all samples since the last reset, kept as totals on the device.
+
+    A subclass makes totals in `__init__` by `add_variable`, and gives ``update(xp, y_true, y_pred, sample_weight)``,
+    which writes them by ``xp.assign_add``, and ``compute(xp)``, which returns the number.
+
+    Args:
+        name: by default the class's name in snake case; the key in History.
+        dtype: accepted for Keras's sake; totals are float64, so that long epochs lose nothing.
+    """
+
+    operands: ClassVar[tuple[str, ...]] = ("y_true", "y_pred")
+
+    def __init__(self, name: str | None = None, dtype: str | None = None) -> None:
+        self.name = name or snake_case(type(self).__name__)
+        self.dtype = dtype or "float64"
+        self.xp = backend()
+        self._variables: list[Variable] = []
+
+    def add_variable(self, name: str, shape: tuple[int, ...] = (), dtype: str = "float64") -> Any:
+        """Make a total, 0 at first. Assigned to an attribute, it reads as the plain array of the metric's backend."""
+        variable = Variable(self.xp, self.xp.zeros(shape), dtype, name)
+        variable.path = f"{self.name}/{name}"
+        self._variables.append(variable)
+        return variable
+
+    # What a subclass gives.
+
+    def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+        """Add a batch to the totals."""
+        raise ArgumentError(
+            f"{type(self).__name__}: a metric must define update(self, xp, y_true, y_pred, sample_weight). Received: none."
+        )
+
+    def compute(self, xp: Backend) -> Array:
+        """Return the number, from the totals."""
+        raise ArgumentError(f"{type(self).__name__}: a metric must define compute(self, xp). Received: none.")
+
+    # What a user calls.
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The totals."""
+        return list(self._variables)
+
+    def update_state(self, *operands: Any, sample_weight: Any = None) -> None:
+        """Add a batch: ``update_state(y_true, y_pred, sample_weight=None)``, arrays or lists of any backend."""
+        if len(operands) == len(self.operands) + 1:
+            *operands, sample_weight = operands  # type: ignore[assignment]
+        if len(operands) != len(self.operands):
+            raise ArgumentError(
+                f"{self.name}: update_state takes {', '.join(self.operands)}. Received: {len(operands)} arrays"
+            )
+        xp = backend_of(*operands, sample_weight) or self.xp
+        self.to(xp)
+        arrays = [xp.asarray(operand) for operand in operands]
+        weight = None if sample_weight is None else xp.astype(xp.asarray(sample_weight), xp.float64)
+        self.update(xp, *arrays, sample_weight=weight)  # type: ignore[arg-type]
+
+    def result(self) -> float:
+        """Return the number, read from the device."""
+        return float(self.xp.to_numpy(self.compute(self.xp)))
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        for variable in self._variables:
+            self.xp.assign(variable.value, 0)
+
+    def __call__(self, *operands: Any, sample_weight: Any = None) -> float:
+        """Add a batch and return the number so far."""
+        self.update_state(*operands, sample_weight=sample_weight)
+        return self.result()
+
+    def to(self, xp: str | Backend) -> Self:
+        """Move the totals to another backend."""
+        target = backend(xp)
+        if target is not self.xp:
+            for variable in self._variables:
+                variable.move(target)
+            self.xp = target
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}>"

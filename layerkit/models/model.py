@@ -1,0 +1,523 @@
+"""The base of models: a layer that can be compiled and trained."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack, override
+
+from layerkit import losses, optimizers
+from layerkit.callbacks import CallbackList, History
+from layerkit.callbacks.callback import check_callbacks
+from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
+from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.models.summary import summary
+from layerkit.names import nearest
+from layerkit.training import loop
+from layerkit.training.data import ArrayData, BatchData, Rules, check_class_weight, make_data
+from layerkit.training.progress import Progress, check_verbose
+from layerkit.training.step import Step
+from layerkit.xp.random import check_seed, fresh_seed
+from layerkit.xp.registry import backend as find_backend
+from layerkit.xp.state import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Self
+
+    from layerkit.losses import Loss
+    from layerkit.metrics import Metric
+    from layerkit.optimizers import Optimizer
+    from layerkit.xp import Array, Backend
+
+
+class Model(Layer):
+    """A layer that can be compiled, trained, evaluated and asked for predictions.
+
+    Args:
+        seed: from 0 to 2⁶⁴ - 1: the same seed gives the same initial weights, shuffles and dropout masks, on every
+            backend. None takes one from the operating system, which `seed` then tells.
+        backend: where the model lives: a name such as "numpy" or "cupy:0", or a backend; None is the current one.
+        kwargs: what every `Layer` takes.
+    """
+
+    stop_training: bool = False
+
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        backend: str | Backend | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.seed = check_seed(seed, type(self).__name__)
+        if self.seed is None:
+            self.seed = fresh_seed()
+        self.settle(find_backend(backend), self._dtype or "float32", self.seed, "")
+        self.history: History | None = None
+        self._step: Step | None = None
+        self._shuffles = 0
+
+    # Declaring.
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in order."""
+        return self.sublayers
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """Return a layer by name, or by index.
+
+        Raises:
+            ArgumentError: both are given or neither, or no layer has that index.
+            UnknownNameError: no layer has this name.
+        """
+        if (name is None) == (index is None):
+            raise ArgumentError(f"get_layer: give name, or index. Received: name={name!r}, index={index!r}")
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ArgumentError(
+                    f"get_layer: index must be that of a layer, below {len(self.layers)}. Received: index={index}"
+                )
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise UnknownNameError(
+            f"get_layer: the name must be that of a layer of {self.name!r}. Received: {name!r}. "
+            f"{nearest(str(name), [layer.name for layer in self.layers])}"
+        )
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[[str], Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Print the layers, their output shapes, and the number of parameters.
+
+        Args:
+            line_length: accepted for Keras's sake; the table is as wide as it must be.
+            positions: accepted for Keras's sake.
+            print_fn: receives the text, instead of standard output.
+        """
+        text = summary(
+            self.name,
+            self.layers,
+            built=self.built,
+            optimizer_variables=self._step.optimizer.variables if self._step is not None else [],
+        )
+        (print_fn or (lambda line: sys.stdout.write(line + "\n")))(text)
+
+    def pack(self) -> None:
+        """Lay the weights side by side in memory, so that an optimizer reaches them in one call."""
+        home = self._settle()
+        pack([variable for variable in self.weights if variable.trainable], home.xp)
+
+    @override
+    def to(self, xp: str | Backend) -> Self:
+        """Move everything to another backend: weights, optimizer slots, totals of metrics, and random state."""
+        target = find_backend(xp)
+        super().to(target)
+        self.pack()
+        if self._step is not None:
+            self._step.optimizer.move(target)
+            for metric in self._step.all_metrics:
+                metric.to(target)
+            self._step.replan()
+        return self
+
+    # Compiling.
+
+    def compile(
+        self,
+        optimizer: str | Optimizer | type[Optimizer] = "rmsprop",
+        loss: str | Loss | type[Loss] | Callable[..., Any] | None = None,
+        metrics: Sequence[Any] | str | Metric | None = None,
+        weighted_metrics: Sequence[Any] | None = None,
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+    ) -> None:
+        """Say how to train.
+
+        Args:
+            optimizer: a name or an `Optimizer`.
+            loss: a name, a `Loss`, or a function of `layerkit.losses`.
+            metrics: names, `Metric`s, losses, or functions f(y_true, y_pred); measured without sample weights.
+            weighted_metrics: the same, measured with sample weights.
+            run_eagerly: True never records a step.
+            jit_compile: "auto", True or False: whether the step is recorded and replayed. Every step is run eagerly as
+                yet, so that True is refused.
+
+        Raises:
+            UnknownNameError: a name is not known; the nearest is suggested.
+            ArgumentError: a value is none of those above.
+        """
+        if jit_compile not in ("auto", True, False):
+            raise ArgumentError(
+                f"compile: jit_compile must be 'auto', True or False. Received: jit_compile={jit_compile!r}"
+            )
+        if jit_compile is True:
+            raise ArgumentError(
+                "compile: jit_compile=True needs a recorded step, which this version does not have. "
+                "Received: jit_compile=True. Use jit_compile='auto'."
+            )
+        del run_eagerly
+        made = optimizers.get(optimizer)
+        self._step = Step(
+            self,
+            made,
+            None if loss is None else losses.get(loss),
+            _listed(metrics),
+            _listed(weighted_metrics),
+        )
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._step is not None
+
+    def _compiled(self, caller: str) -> Step:
+        if self._step is None:
+            raise NotReadyError(
+                f"{caller}: the model must be compiled first. Received: a model without loss and optimizer. "
+                f"Call compile(optimizer, loss)."
+            )
+        return self._step
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer that `compile` was given."""
+        return self._compiled("optimizer").optimizer
+
+    @property
+    def loss(self) -> Loss | None:
+        """The loss that `compile` was given."""
+        return self._compiled("loss").loss
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The mean loss and the metrics, whose totals are those of the last epoch."""
+        return [] if self._step is None else self._step.all_metrics
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The keys of History."""
+        return [metric.name for metric in self.metrics]
+
+    def reset_metrics(self) -> None:
+        """Set the totals of all metrics to 0."""
+        self._compiled("reset_metrics").reset()
+
+    # Training.
+
+    def _rules(self, loss: Loss | None) -> Rules:
+        home = self._settle()
+        return Rules(
+            dtype=home.dtype,
+            output_shape=self.compute_output_shape,
+            loss=loss,
+            input_dtype=self._input_dtype(),
+            input_shape=self._input_shape,
+        )
+
+    def _input_dtype(self) -> str | None:
+        return self.dtype
+
+    def _prepare(self, step: Step, data: ArrayData | BatchData, *, training: bool) -> None:
+        """Build the model and the metrics for this data, and check that it can be trained."""
+        x, y, _ = data.peek() if isinstance(data, BatchData) else next(data.batches())
+        if training:
+            if step.loss is None:
+                raise NotReadyError("fit: training needs a loss. Received: compile(loss=None). Give compile a loss.")
+            if step.loss.reduction == "none":
+                raise ArgumentError(
+                    "fit: training needs a loss that is one number. Received: reduction='none'. "
+                    "Use reduction='sum_over_batch_size'."
+                )
+            for layer in self._walk():
+                if type(layer).forward is Layer.forward and type(layer).backward is Layer.backward:
+                    layer.backward(self.xp, None, x)  # says what is missing
+        self.build_for((None, *x.shape[1:]))
+        if y is not None:
+            output = self.compute_output_shape((None, *x.shape[1:]))
+            step.resolve((None, *y.shape[1:]), output)
+        if training:
+            step.plan()
+
+    def build_for(self, input_shape: Shape) -> None:
+        """Build, unless that is done."""
+        if not self.built:
+            self.build(input_shape)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> History:
+        """Train.
+
+        Args:
+            x: inputs: an array (NumPy's, or any that NumPy can read), nested lists, a memory map, or an iterable of
+                batches (x, y) or (x, y, sample_weight).
+            y: targets; left out where x yields batches.
+            batch_size: rows a step; 32 by default.
+            epochs: the number of the last epoch.
+            verbose: 0 shows nothing; 1 or "auto" a moving line in a terminal or notebook, plain lines in a file; 2 a
+                plain line for each epoch.
+            callbacks: `Callback`s.
+            validation_split: the share of the rows, taken from the end, that are held out for validation.
+            validation_data: (x, y), (x, y, sample_weight), or an iterable of batches.
+            shuffle: whether the rows of arrays are shuffled before each epoch, by the model's seed. One batch that
+                holds all rows is left as it is: the order within a batch does not matter.
+            class_weight: weights of classes, by index.
+            sample_weight: weights of rows (or of values) in the loss.
+            initial_epoch: the number of the first epoch.
+            steps_per_epoch: batches an epoch; the next one goes on where the last ended.
+            validation_steps: batches of validation.
+            validation_batch_size: rows a batch of validation; by default `batch_size`.
+            validation_freq: validate every so many epochs, or after the epochs (counted from 1) in a list.
+
+        Returns:
+            The loss and metrics of each epoch.
+
+        Raises:
+            NotReadyError: `compile` was not called.
+            ArgumentError, ShapeError, DataError: an argument or the data does not fit; nothing was changed.
+        """
+        step = self._compiled("fit")
+        verbose = check_verbose(verbose, "fit")
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("epochs", epochs, 0),
+            ("initial_epoch", initial_epoch, 0),
+            ("steps_per_epoch", steps_per_epoch, 1),
+            ("validation_steps", validation_steps, 1),
+            ("validation_batch_size", validation_batch_size, 1),
+        ):
+            _check_count("fit", name, value, least)
+        chosen = check_callbacks(callbacks)
+        class_weight = check_class_weight(class_weight)
+        validates = _check_validation_freq(validation_freq)
+        rules = self._rules(step.loss)
+        if step.loss is None:
+            raise NotReadyError("fit: training needs a loss. Received: compile(loss=None). Give compile a loss.")
+        held_out: Any = None
+        if validation_split:
+            x, y, sample_weight, held_out = _split(rules, x, y, sample_weight, validation_split, validation_data)
+        data = make_data(rules, x, y, sample_weight, batch_size=batch_size, class_weight=class_weight, caller="fit")
+        checking = self._validation(
+            rules, validation_data if held_out is None else held_out, validation_batch_size or batch_size
+        )
+        self._prepare(step, data, training=True)
+        steps = steps_per_epoch or data.steps
+        history = next((callback for callback in chosen if isinstance(callback, History)), None)
+        if history is None:
+            history = History()
+            chosen = [history, *chosen]
+        shows = [Progress(verbose, epochs)] if verbose else []
+        called = CallbackList([*chosen, *shows], self, {"verbose": verbose, "epochs": epochs, "steps": steps})
+        order = None
+        if shuffle and isinstance(data, ArrayData) and data.steps > 1:
+            passes = loop.row_order(self.seed or 0, data.rows)
+
+            def order(number: int) -> Any:
+                self._shuffles += 1
+                return passes(self._shuffles)
+
+        def validate(epoch: int) -> dict[str, float] | None:
+            if checking is None or not validates(epoch + 1):
+                return None
+            found = loop.test(step, loop.Batches(checking, validation_steps), called)
+            return {f"val_{name}": value for name, value in found.items()}
+
+        self.history = history
+        loop.train(
+            step,
+            loop.Batches(data, steps_per_epoch, order),
+            called,
+            initial_epoch=initial_epoch,
+            epochs=epochs,
+            validate=validate,
+        )
+        return history
+
+    def _validation(self, rules: Rules, given: Any, batch_size: int | None) -> ArrayData | BatchData | None:
+        if given is None:
+            return None
+        x, y, weight = given, None, None
+        if isinstance(given, (tuple, list)):
+            if len(given) not in (2, 3):  # pyright: ignore[reportUnknownArgumentType]
+                raise DataError(
+                    f"fit: validation_data must be (x, y) or (x, y, sample_weight). Received: {len(given)} parts"  # pyright: ignore[reportUnknownArgumentType]
+                )
+            x, y, weight = (*given, None)[:3]  # pyright: ignore[reportUnknownVariableType]
+        return make_data(rules, x, y, weight, batch_size=batch_size, caller="fit", prefix="validation ")
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Return the loss and the metrics on data: a number, a list, or with `return_dict` a dictionary by name."""
+        step = self._compiled("evaluate")
+        verbose = check_verbose(verbose, "evaluate")
+        _check_count("evaluate", "batch_size", batch_size, 1)
+        _check_count("evaluate", "steps", steps, 1)
+        rules = self._rules(step.loss)
+        data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="evaluate")
+        self._prepare(step, data, training=False)
+        called = self._called(callbacks, verbose, steps or data.steps)
+        logs = loop.test(step, loop.Batches(data, steps), called)
+        return logs if return_dict else _as_keras_does(logs)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return the outputs for all rows of x, as a NumPy array."""
+        verbose = check_verbose(verbose, "predict")
+        _check_count("predict", "batch_size", batch_size, 1)
+        _check_count("predict", "steps", steps, 1)
+        rules = self._rules(None)
+        data = make_data(rules, x, None, None, batch_size=batch_size, targets=False, caller="predict")
+        first, _, _ = data.peek() if isinstance(data, BatchData) else next(data.batches())
+        self.build_for((None, *first.shape[1:]))
+        called = self._called(callbacks, verbose, steps or data.steps)
+        return loop.predict(self, loop.Batches(data, steps), called)
+
+    def _called(self, callbacks: Any, verbose: int, steps: int | None) -> CallbackList:
+        shows = [Progress(verbose, None)] if verbose else []
+        return CallbackList([*check_callbacks(callbacks), *shows], self, {"verbose": verbose, "steps": steps})
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Take one step on these rows, and return the loss and the metrics of this batch."""
+        step = self._compiled("train_on_batch")
+        return self._on_batch(step, x, y, sample_weight, class_weight, return_dict=return_dict, training=True)
+
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Return the loss and the metrics of this batch."""
+        step = self._compiled("test_on_batch")
+        return self._on_batch(step, x, y, sample_weight, None, return_dict=return_dict, training=False)
+
+    def _on_batch(
+        self,
+        step: Step,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: dict[int, float] | None,
+        *,
+        return_dict: bool,
+        training: bool,
+    ) -> Any:
+        caller = "train_on_batch" if training else "test_on_batch"
+        rules = self._rules(step.loss)
+        class_weight = check_class_weight(class_weight)
+        data = make_data(rules, x, y, sample_weight, batch_size=sys.maxsize, class_weight=class_weight, caller=caller)
+        self._prepare(step, data, training=training)
+        step.reset()
+        batch = next(data.batches())
+        arrays = [None if part is None else self.xp.asarray(part) for part in batch]
+        (step.train if training else step.test)(*arrays)  # type: ignore[arg-type]
+        logs = step.logs()
+        return logs if return_dict else _as_keras_does(logs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the outputs for these rows, as a NumPy array."""
+        return self.predict(x, batch_size=sys.maxsize, verbose=0)
+
+    def __call__(self, x: Any, *, training: bool = False) -> Array:
+        """Return the output for an array or a list, as an array of the model's backend."""
+        return super().__call__(x, training=training)
+
+
+def _listed(identifiers: Any) -> list[Any]:
+    if identifiers is None:
+        return []
+    return list(identifiers) if isinstance(identifiers, (list, tuple)) else [identifiers]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def _as_keras_does(logs: dict[str, float]) -> float | list[float]:
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
+
+
+def _check_count(caller: str, name: str, value: Any, least: int) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+        raise ArgumentError(f"{caller}: {name} must be an integer of at least {least}. Received: {name}={value!r}")
+
+
+def _check_validation_freq(freq: Any) -> Callable[[int], bool]:
+    if isinstance(freq, (list, tuple, set)):
+        chosen = set(freq)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return lambda number: number in chosen
+    _check_count("fit", "validation_freq", freq, 1)
+    return lambda number: number % freq == 0
+
+
+def _split(rules: Rules, x: Any, y: Any, weight: Any, share: float, validation_data: Any) -> tuple[Any, Any, Any, Any]:
+    """Return x, y and weights of the first rows, and (x, y, weights) of the last `share` of them."""
+    if validation_data is not None:
+        raise ArgumentError(f"fit: give validation_split, or validation_data. Received: both, validation_split={share}")
+    if not 0 < share < 1:
+        raise ArgumentError(f"fit: validation_split must be from 0 to below 1. Received: validation_split={share}")
+    whole = make_data(rules, x, y, weight, batch_size=None, caller="fit")
+    if isinstance(whole, BatchData):
+        raise ArgumentError(
+            f"fit: validation_split needs arrays, whose rows it can divide. Received: x of type {type(x).__name__}. "
+            f"Use validation_data."
+        )
+    x, y = rules.inputs(x), rules.targets(y, rules.inputs(x))
+    weight = None if weight is None else rules.weights(weight, x)
+    first = int(len(x) * (1.0 - share))
+    if first in (0, len(x)):
+        raise ArgumentError(
+            f"fit: validation_split must leave rows on both sides. "
+            f"Received: validation_split={share} of {len(x)} rows, {first} left to train on"
+        )
+    cut = (x[first:], y[first:], None if weight is None else weight[first:])
+    return x[:first], y[:first], None if weight is None else weight[:first], cut

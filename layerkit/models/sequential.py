@@ -1,0 +1,184 @@
+"""A model that is a list of layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack, override
+
+from layerkit.errors import ArgumentError, NotReadyError
+from layerkit.layers.input import Input
+from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.models.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from layerkit.xp import Array, Backend
+
+
+class Sequential(Model):
+    """A list of layers, each of which takes what the one before it gives.
+
+    ::
+
+        model = Sequential([Dense(8), Sigmoid(), Dense(1), Sigmoid()], seed=0)
+
+    With an `Input` in front the weights are made at once; without one, from the first batch.
+
+    Args:
+        layers: the layers; more may be added.
+        seed: see `Model`.
+        backend: see `Model`.
+        kwargs: what every `Layer` takes.
+
+    Raises:
+        ArgumentError: an item is no layer, or two layers have one name.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer | Input] | Layer | Input | None = None,
+        *,
+        seed: int | None = None,
+        backend: str | Backend | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(seed=seed, backend=backend, **kwargs)
+        self._stack: list[tuple[str, Layer]] = []  # with the prefix of its weights' names
+        self._input: Input | None = None
+        if self.declared_input_shape is not None:
+            self.add(Input(self.declared_input_shape))
+        for layer in [layers] if isinstance(layers, (Layer, Input)) else layers or []:
+            self.add(layer, rebuild=False)
+        self._rebuild()
+
+    @property
+    @override
+    def layers(self) -> list[Layer]:
+        """The layers, in order; a layer that stands twice is listed twice."""
+        return [layer for _, layer in self._stack]
+
+    def add(self, layer: Layer | Input, *, rebuild: bool = True) -> None:
+        """Append a layer. If the model is built, so is the layer.
+
+        Raises:
+            ArgumentError: it is no layer, has the name of another, or is an `Input` behind the first place.
+        """
+        if isinstance(layer, Input):
+            if self._stack or self._input is not None:
+                raise ArgumentError(
+                    f"{self.name}: Input must be the first, and the only one. Received: Input{layer.shape} "
+                    f"after {len(self._stack)} layers"
+                )
+            self._input = layer
+            return
+        if not isinstance(layer, Layer):  # pyright: ignore[reportUnnecessaryIsInstance]
+            hint = " Make an object of the class: add ()." if isinstance(layer, type) else ""
+            raise ArgumentError(f"{self.name}: each item must be a layer. Received: {layer!r}.{hint}")
+        if layer is self:
+            raise ArgumentError(f"{self.name}: a model cannot be one of its own layers. Received: itself")
+        if not self._stack and self._input is None and layer.declared_input_shape is not None:
+            self._input = Input(layer.declared_input_shape)
+        self._take_in(layer)
+        self._stack.append((f"{layer.name}/", layer))
+        if rebuild:
+            self._rebuild()
+
+    def _take_in(self, layer: Layer) -> None:
+        others = {other.name for _, other in self._stack if other is not layer}
+        if layer.name in others:
+            if layer._name is not None:
+                raise ArgumentError(
+                    f"{self.name}: each layer must have a name of its own. Received: {layer.name!r} twice. "
+                    f"Give one of them another name=."
+                )
+            number = 1
+            while f"{layer.name}_{number}" in others:
+                number += 1
+            layer._name = f"{layer.name}_{number}"
+        elif layer._name is None:
+            layer._name = layer.name
+        home = self._settle()
+        prefix = f"{home.path}/" if home.path else ""
+        layer.settle(home.xp, home.dtype, home.seed, f"{prefix}{layer.name}")
+        self._children[layer.name] = layer
+
+    def pop(self, rebuild: bool = True) -> Layer | None:
+        """Remove the last layer, and return it; None if there is none."""
+        if not self._stack:
+            return None
+        _, layer = self._stack.pop()
+        if all(other is not layer for _, other in self._stack):
+            del self._children[layer.name]
+        if not self._stack and self._input is None:
+            self.built = False
+        if rebuild and self._step is not None:
+            self._step.replan()
+        return layer
+
+    @override
+    def settle(self, xp: Backend, dtype: str, seed: int, path: str) -> None:
+        """Say where the model will live; within another model, that one decides."""
+        if self._home is None or (path and not self.built):
+            self._home = None
+            super().settle(xp, self._dtype or dtype, seed, path)
+            for layer in self.sublayers:
+                if not layer.built:
+                    layer._home = None
+                    layer.settle(xp, self.dtype, seed, f"{path}/{layer.name}")
+
+    @override
+    def _settle(self) -> Any:
+        return self._home
+
+    def _rebuild(self) -> None:
+        shape = self._input_shape or (self._input.shape if self._input is not None else None)
+        if shape is not None and self._stack:
+            self.built = False
+            self.build(shape)
+
+    @override
+    def build(self, input_shape: Shape | None = None) -> None:
+        """Make the weights of all layers, for x of this shape, with None for the batch."""
+        if input_shape is None:
+            if self._input is None:
+                raise NotReadyError(
+                    f"{self.name}: build needs the shape of x. Received: none. Give build((None, features)), or an Input."
+                )
+            input_shape = self._input.shape
+        shape = tuple(input_shape)
+        for layer in self.layers:
+            layer.build_in_place(shape)
+            shape = layer.compute_output_shape(shape)
+        self.pack()
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        for layer in self.layers:
+            input_shape = layer.compute_output_shape(tuple(input_shape))
+        return tuple(input_shape)
+
+    @override
+    def forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
+        tape: list[Any] = []
+        for _, layer in self._stack:
+            x, saved = layer.forward(xp, x, training=training) if layer.takes_training else layer.forward(xp, x)
+            tape.append(saved)
+        return x, tape
+
+    @override
+    def backward(
+        self, xp: Backend, saved: Any, dy: Array, *, input_gradient: bool = True
+    ) -> tuple[Array | None, dict[str, Array]]:
+        gradients: dict[str, Array] = {}
+        dx: Array | None = dy
+        stack = self._stack
+        for place in range(len(stack) - 1, -1, -1):
+            prefix, layer = stack[place]
+            dx, found = layer.run_backward(xp, saved[place], dx, input_gradient=input_gradient or place > 0)  # type: ignore[arg-type]
+            for name, gradient in found.items():
+                key = prefix + name
+                # A layer that stands in several places receives the sum.
+                gradients[key] = gradients[key] + gradient if key in gradients else gradient
+        return dx, gradients

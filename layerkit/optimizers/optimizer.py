@@ -1,0 +1,296 @@
+"""The base of optimizers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
+
+from layerkit.configurable import Configurable
+from layerkit.errors import ArgumentError, NotReadyError, ShapeError
+from layerkit.names import snake_case
+from layerkit.xp.registry import backend
+from layerkit.xp.state import Variable, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from layerkit.xp.backend import Array, Backend
+
+
+class OptimizerArguments(TypedDict, total=False):
+    """What every optimizer takes: see `Optimizer`."""
+
+    weight_decay: float | None
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    name: str | None
+
+
+class Segment(NamedTuple):
+    """A stretch of parameters, side by side in memory, that are updated by one call of the rule."""
+
+    parameters: Array
+    gradient: Array
+    slots: dict[str, Array]
+
+
+class Optimizer(Configurable):
+    """Changes parameters along their gradients.
+
+    A subclass gives ``rule(xp, w, g, slots, step_size) -> (dw, slots)``. Where the rule is elementwise, parameters that
+    lie side by side in memory are updated by one call, whatever the number of layers: w, g and slots are then flat.
+
+    Args:
+        learning_rate: at least 0; readable and settable at any time as `learning_rate`.
+        weight_decay: d in ``w ← w - learning_rate d w``, before the rule (Loshchilov and Hutter, ICLR 2019).
+        clipnorm: upper bound of the Euclidean norm of each parameter's gradient, which is scaled down to it.
+        clipvalue: upper bound of the magnitude of each element of a gradient.
+        global_clipnorm: upper bound of the norm of all gradients together (Pascanu, Mikolov and Bengio, ICML 2013).
+        name: by default the class's name in snake case.
+
+    Raises:
+        ArgumentError: a number is out of its range, or more than one of the three ways to clip is given.
+    """
+
+    slot_names: ClassVar[tuple[str, ...]] = ()
+    """What the rule remembers of each parameter; zeros at first."""
+
+    elementwise: ClassVar[bool] = True
+    """Whether the rule treats each element by itself, so that it may run over many parameters at once."""
+
+    def __init__(
+        self,
+        learning_rate: float,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or snake_case(type(self).__name__)
+        self.xp = backend("numpy")
+        self._learning_rate = Variable(self.xp, self._checked_rate(learning_rate), "float64", "learning_rate")
+        self._iterations = Variable(self.xp, 0, "int64", "iterations")
+        clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        given = {key: value for key, value in clips.items() if value is not None}
+        if len(given) > 1:
+            raise ArgumentError(f"{self.name}: gradients are clipped in one way. Received: {_listed(given)}")
+        for key, value in given.items():
+            if not value > 0:
+                raise ArgumentError(f"{self.name}: {key} must be above 0. Received: {key}={value}")
+        if weight_decay is not None and not weight_decay >= 0:
+            raise ArgumentError(f"{self.name}: weight_decay must be at least 0. Received: weight_decay={weight_decay}")
+        self.weight_decay = weight_decay
+        self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
+        self.built = False
+        self._parameters: list[Variable] = []
+        self._vectors: dict[str, dict[str, Variable]] = {}
+        self._offsets: dict[Variable, int] = {}
+        self._planned: tuple[Variable, ...] | None = None
+        self._segments: list[Segment] = []
+
+    # What a subclass gives.
+
+    def active_slots(self) -> tuple[str, ...]:
+        """Return the slots that the rule needs with these settings."""
+        return self.slot_names
+
+    def step_size(self, xp: Backend, learning_rate: Array, t: Array) -> Array:
+        """Return the factor of the step numbered t = 1, 2, …, from float64 scalars; it is rounded to w's dtype."""
+        return learning_rate
+
+    def rule(
+        self, xp: Backend, w: Array, g: Array, slots: dict[str, Array], step_size: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        """Return what is to be added to w, and the new slots."""
+        raise ArgumentError(
+            f"{type(self).__name__}: an optimizer must define rule(self, xp, w, g, slots, step_size). Received: none. "
+            f"See layerkit.optimizers.SGD for an example."
+        )
+
+    # What a user reads and sets.
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate; setting it takes effect with the next step."""
+        return float(self._learning_rate.numpy())
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate.assign(self._checked_rate(value))
+
+    def _checked_rate(self, value: Any) -> float:
+        try:
+            rate = float(value)
+        except (TypeError, ValueError):
+            rate = -1.0
+        if not 0 <= rate < float("inf"):
+            raise ArgumentError(
+                f"{self.name}: learning_rate must be a number of at least 0. Received: learning_rate={value!r}"
+            )
+        return rate
+
+    @property
+    def iterations(self) -> int:
+        """The number of steps taken."""
+        return int(self._iterations.numpy())
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The state: step count, learning rate, and the slots, each one flat vector for each dtype."""
+        slots = [vector for vectors in self._vectors.values() for name, vector in vectors.items() if name != "gradient"]
+        return [self._iterations, self._learning_rate, *slots]
+
+    # What the framework calls.
+
+    def build(self, variables: Iterable[Variable]) -> None:
+        """Take charge of these parameters: allocate their gradient vector and slots. Those known already keep theirs."""
+        fresh = [variable for variable in variables if variable not in self._offsets]
+        if self.built and not fresh:
+            return
+        self._parameters += fresh
+        if self._parameters:
+            self.move(self._parameters[0].xp)
+        self.built = True
+        self._planned = None
+        for dtype in {variable.dtype: None for variable in self._parameters}:
+            group = [variable for variable in self._parameters if variable.dtype == dtype]
+            offset = 0
+            for variable in group:
+                self._offsets[variable] = offset
+                offset += variable.size
+            vectors: dict[str, Variable] = {}
+            for name in ("gradient", *self.active_slots()):
+                vectors[name] = Variable(self.xp, self.xp.zeros((offset,)), dtype, f"{self.name}/{name}/{dtype}")
+                old = self._vectors.get(dtype, {}).get(name)
+                if old is not None:  # a model that grew: what was learnt of the first parameters stays
+                    self.xp.assign(self.xp.view(vectors[name].value, 0, old.size, old.shape), old.value)
+            self._vectors[dtype] = vectors
+
+    def move(self, xp: Backend) -> None:
+        """Move all state to another backend."""
+        self.xp = xp
+        self._planned = None
+        for variable in self.variables:
+            variable.move(xp)
+        for vectors in self._vectors.values():
+            vectors["gradient"].move(xp)
+
+    def gradient(self, variable: Variable) -> Array:
+        """Return the state that holds this parameter's gradient: a stretch of the gradient vector, to be assigned to."""
+        offset = self._offsets[variable]
+        vector = self._vectors[variable.dtype]["gradient"].value
+        return self.xp.view(vector, offset, offset + variable.size, variable.shape)
+
+    def plan(self, variables: Sequence[Variable]) -> None:
+        """Prepare to update these parameters and no others."""
+        chosen = tuple(variables)
+        if self._planned is not None and len(chosen) == len(self._planned) and all(map(_same, chosen, self._planned)):
+            return
+        pack(self._parameters, self.xp)
+        runs: list[list[Variable]] = []
+        for variable in sorted(chosen, key=lambda v: (v.dtype, self._offsets[v])):
+            last = runs[-1][-1] if runs and self.elementwise else None
+            if (
+                last is not None
+                and last.flat is variable.flat
+                and last.offset + last.size == variable.offset
+                and self._offsets[last] + last.size == self._offsets[variable]
+            ):
+                runs[-1].append(variable)
+            else:
+                runs.append([variable])
+        self._segments = [self._segment(run) for run in runs]
+        self._gradients = [self.gradient(variable) for variable in chosen]
+        self._planned = chosen
+
+    def _segment(self, run: list[Variable]) -> Segment:
+        first, size = run[0], sum(variable.size for variable in run)
+        shape = (size,) if self.elementwise else first.shape
+        vectors = {
+            name: self.xp.view(vector.value, self._offsets[first], self._offsets[first] + size, shape)
+            for name, vector in self._vectors[first.dtype].items()
+        }
+        assert first.flat is not None  # noqa: S101 - `pack` has just seen to it
+        parameters = self.xp.view(first.flat, first.offset, first.offset + size, shape)
+        return Segment(parameters, vectors.pop("gradient"), vectors)
+
+    def update(self, xp: Backend) -> None:
+        """Take one step, from the gradient vector as it stands, over the planned parameters."""
+        self._clip(xp)
+        xp.assign_add(self._iterations.value, 1)
+        t = xp.astype(self._iterations.value, xp.float64)
+        learning_rate = self._learning_rate.value
+        step_size = self.step_size(xp, learning_rate, t)
+        for w, g, slots in self._segments:
+            size = xp.astype(step_size, w.dtype)
+            if self.weight_decay:
+                decayed = w - w * (self.weight_decay * xp.astype(learning_rate, w.dtype))
+                dw, changed = self.rule(xp, decayed, g, slots, size)
+                xp.assign(w, decayed + dw)
+            else:
+                dw, changed = self.rule(xp, w, g, slots, size)
+                xp.assign_add(w, dw)
+            for name, value in changed.items():
+                xp.assign(slots[name], value)
+
+    def _clip(self, xp: Backend) -> None:
+        if self.clipvalue is not None:
+            for segment in self._segments:
+                xp.assign(segment.gradient, xp.clip(segment.gradient, -self.clipvalue, self.clipvalue))
+        elif self.clipnorm is not None:
+            for g in self._gradients:
+                xp.assign(g, g * (self.clipnorm / xp.maximum(xp.sqrt(xp.sum(g * g)), self.clipnorm)))
+        elif self.global_clipnorm is not None:
+            squares = [xp.sum(segment.gradient * segment.gradient) for segment in self._segments]
+            norm = xp.sqrt(sum(squares[1:], squares[0]))
+            for segment in self._segments:
+                factor = xp.astype(
+                    self.global_clipnorm / xp.maximum(norm, self.global_clipnorm), segment.gradient.dtype
+                )
+                xp.assign(segment.gradient, segment.gradient * factor)
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
+        """Take one step with these gradients, without a model.
+
+        Args:
+            grads: one array for each variable.
+            trainable_variables: the variables; may be left out where `build` was called with them.
+
+        Raises:
+            ShapeError: there are more gradients than variables, or fewer, or one has another shape.
+            NotReadyError: the variables are not known.
+        """
+        if trainable_variables is None and not self.built:
+            raise NotReadyError(f"{self.name}: apply needs the variables. Received: none. Call build(variables) first.")
+        variables = list(self._parameters if trainable_variables is None else trainable_variables)
+        if len(variables) != len(grads):
+            raise ShapeError(
+                f"{self.name}: there must be one gradient for each variable, {len(variables)}. Received: {len(grads)}"
+            )
+        for variable, gradient in zip(variables, grads, strict=True):
+            shape = tuple(getattr(gradient, "shape", None) or self.xp.asarray(gradient).shape)
+            if shape != variable.shape:
+                raise ShapeError(
+                    f"{variable.path}: the gradient must have the shape of the variable, {variable.shape}. "
+                    f"Received: shape {shape}"
+                )
+        self.build(variables)
+        self.plan(variables)
+        for target, gradient, variable in zip(self._gradients, grads, variables, strict=True):
+            self.xp.assign(target, self.xp.asarray(gradient, variable.dtype))
+        self.update(self.xp)
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> None:
+        """Take one step with pairs of gradient and variable."""
+        pairs = list(grads_and_vars)
+        self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+
+
+def _same(a: object, b: object) -> bool:
+    return a is b
+
+
+def _listed(values: dict[str, float]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())

@@ -1,0 +1,211 @@
+"""The loops of `fit`, `evaluate` and `predict`: the only place that knows an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import override
+
+from layerkit.errors import DataError
+from layerkit.training.data import ArrayData, BatchData
+from layerkit.training.interrupt import DeferredInterrupt
+from layerkit.xp.random import stream_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from layerkit.callbacks import CallbackList
+    from layerkit.training.data import Batch
+    from layerkit.training.step import Step
+
+Source = ArrayData | BatchData
+
+
+class BatchLogs(MutableMapping[str, float]):
+    """The logs of a batch: read from the device when they are first looked at."""
+
+    def __init__(self, read: Callable[[], dict[str, float]]) -> None:
+        self._read = read
+        self._values: dict[str, float] | None = None
+
+    @property
+    def _logs(self) -> dict[str, float]:
+        if self._values is None:
+            self._values = self._read()
+        return self._values
+
+    @override
+    def __getitem__(self, name: str) -> float:
+        return self._logs[name]
+
+    @override
+    def __setitem__(self, name: str, value: float) -> None:
+        self._logs[name] = value
+
+    @override
+    def __delitem__(self, name: str) -> None:
+        del self._logs[name]
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._logs)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._logs)
+
+    @override
+    def __repr__(self) -> str:
+        return repr(self._logs)
+
+
+class Batches:
+    """The batches of one epoch after the other.
+
+    Without `steps`, an epoch is one pass over the data. With it, an epoch is that many batches, and the next one goes
+    on where it ended; data that ends starts again.
+
+    Args:
+        data: where batches come from.
+        steps: batches an epoch; None for all.
+        order: a function from the number of the pass to the order of rows; None leaves them as they are.
+    """
+
+    def __init__(self, data: Source, steps: int | None, order: Callable[[int], NDArray[Any]] | None = None) -> None:
+        self.data = data
+        self.steps = steps
+        self._order = order
+        self._passes = 0
+        self._running: Iterator[Batch] | None = None
+
+    def _start(self) -> Iterator[Batch]:
+        order = None if self._order is None else self._order(self._passes)
+        self._passes += 1
+        return self.data.batches(order)
+
+    def epoch(self) -> Iterator[Batch]:
+        """Yield the batches of the next epoch.
+
+        Raises:
+            DataError: the data yields nothing, or (for a generator, which cannot start again) no more.
+        """
+        if self.steps is None:
+            count = 0
+            for batch in self._start():
+                count += 1
+                yield batch
+            if count == 0:
+                raise self._ran_out(0)
+            if isinstance(self.data, BatchData):
+                self.data.steps = count
+            return
+        for step in range(self.steps):
+            batch = None if self._running is None else next(self._running, None)
+            if batch is None:
+                self._running = self._start()
+                batch = next(self._running, None)
+                if batch is None:
+                    raise self._ran_out(step)
+            yield batch
+
+    def _ran_out(self, step: int) -> DataError:
+        wanted = "at least one batch" if self.steps is None else f"{self.steps} batches"
+        return DataError(
+            f"x must yield {wanted} in each epoch. Received: {step} in pass {self._passes}, and then its end. "
+            f"A generator runs once: give an object that can be iterated again, or an endless generator and "
+            f"steps_per_epoch."
+        )
+
+
+def row_order(seed: int, rows: int) -> Callable[[int], NDArray[Any]]:
+    """Return the function from the number of a pass to its order of rows: the same for the same seed, everywhere."""
+    key = np.array(stream_key(seed, "shuffle"), np.uint64)
+    # Keys for sorting would cost as much; a permutation of narrow integers is half as large.
+    dtype = np.int32 if rows < 2**31 else np.int64
+
+    def order(number: int) -> NDArray[Any]:
+        # Passes are 2**128 blocks apart, so that none draws what another did.
+        random = np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, number, 0], np.uint64)))
+        rows_in_order = np.arange(rows, dtype=dtype)
+        random.shuffle(rows_in_order)
+        return rows_in_order
+
+    return order
+
+
+def train(
+    step: Step,
+    batches: Batches,
+    callbacks: CallbackList,
+    *,
+    initial_epoch: int,
+    epochs: int,
+    validate: Callable[[int], dict[str, float] | None],
+) -> None:
+    """Train until the last epoch, or until `stop_training` is set."""
+    model, xp = step.model, step.model.xp
+    follows_batches = callbacks.cares_for("on_train_batch_begin") or callbacks.cares_for("on_train_batch_end")
+    model.stop_training = False
+    logs: dict[str, float] = {}
+    with DeferredInterrupt() as interrupt:
+        callbacks("on_train_begin")
+        try:
+            for epoch in range(initial_epoch, epochs):
+                step.reset()
+                callbacks("on_epoch_begin", epoch)
+                step.plan()
+                xp = model.xp
+                for index, (x, y, weight) in enumerate(batches.epoch()):
+                    if follows_batches:
+                        callbacks("on_train_batch_begin", index)
+                        step.plan()
+                        xp = model.xp
+                    step.train(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
+                    interrupt.check()
+                    if follows_batches:
+                        callbacks("on_train_batch_end", index, BatchLogs(step.logs))
+                    if model.stop_training:
+                        break
+                logs = step.logs()
+                logs.update(validate(epoch) or {})
+                callbacks("on_epoch_end", epoch, logs)
+                interrupt.check()
+                if model.stop_training:
+                    break
+        finally:
+            callbacks("on_train_end", logs)
+
+
+def test(step: Step, batches: Batches, callbacks: CallbackList) -> dict[str, float]:
+    """Return the loss and the metrics of one pass over the data."""
+    xp = step.model.xp
+    step.reset()
+    callbacks("on_test_begin")
+    for index, (x, y, weight) in enumerate(batches.epoch()):
+        callbacks("on_test_batch_begin", index)
+        step.test(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
+        if callbacks.cares_for("on_test_batch_end"):
+            callbacks("on_test_batch_end", index, BatchLogs(step.logs))
+    logs = step.logs()
+    callbacks("on_test_end", logs)
+    return logs
+
+
+def predict(model: Any, batches: Batches, callbacks: CallbackList) -> NDArray[Any]:
+    """Return the outputs of one pass over the data, on the host."""
+    xp = model.xp
+    outputs: list[NDArray[Any]] = []
+    callbacks("on_predict_begin")
+    for index, (x, _, _) in enumerate(batches.epoch()):
+        callbacks("on_predict_batch_begin", index)
+        y, _ = model.run_forward(xp, xp.asarray(x), training=False)
+        host = xp.to_numpy(y)
+        # A layer may hand its input through, and the next batch overwrites that.
+        outputs.append(host.copy() if np.may_share_memory(host, x) else host)
+        callbacks("on_predict_batch_end", index, None)
+    callbacks("on_predict_end")
+    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

@@ -1,0 +1,178 @@
+"""The contract with an array library."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from layerkit.errors import UnsupportedWordError
+from layerkit.names import nearest
+from layerkit.xp import reference, words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Self
+
+
+class Array(Protocol):
+    """What a value of any backend can do: the array object of the Array API standard."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def dtype(self) -> Any: ...
+    @property
+    def T(self) -> Array: ...  # noqa: N802 - the standard's name
+    def __getitem__(self, key: Any, /) -> Array: ...
+    def __neg__(self) -> Array: ...
+    def __add__(self, other: Array | float, /) -> Array: ...
+    def __radd__(self, other: Array | float, /) -> Array: ...
+    def __sub__(self, other: Array | float, /) -> Array: ...
+    def __rsub__(self, other: Array | float, /) -> Array: ...
+    def __mul__(self, other: Array | float, /) -> Array: ...
+    def __rmul__(self, other: Array | float, /) -> Array: ...
+    def __truediv__(self, other: Array | float, /) -> Array: ...
+    def __rtruediv__(self, other: Array | float, /) -> Array: ...
+    def __floordiv__(self, other: Array | float, /) -> Array: ...
+    def __pow__(self, other: Array | float, /) -> Array: ...
+    def __matmul__(self, other: Array, /) -> Array: ...
+    def __and__(self, other: Array | int, /) -> Array: ...
+    def __or__(self, other: Array | int, /) -> Array: ...
+    def __invert__(self) -> Array: ...
+    def __eq__(self, other: object, /) -> Array: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __ne__(self, other: object, /) -> Array: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __lt__(self, other: Array | float, /) -> Array: ...
+    def __le__(self, other: Array | float, /) -> Array: ...
+    def __gt__(self, other: Array | float, /) -> Array: ...
+    def __ge__(self, other: Array | float, /) -> Array: ...
+
+
+class Backend:
+    """One array library on one device: what layers, losses and optimizers are written against, as `xp`.
+
+    It offers three lists of words (`layerkit.xp.words`). Array words are taken from a namespace that follows the Array
+    API standard. Network words have a reference; a backend replaces one by assigning a faster function. Machine words
+    are the methods below. A word returns a new value; only `assign` and `assign_add` write, and only into state.
+
+    Args:
+        namespace: the array library, under the names of the standard.
+        device: which device, in the library's own counting; shown after the colon of ``"cupy:1"``.
+    """
+
+    name: ClassVar[str]
+
+    linear = reference.linear
+    linear_grad = reference.linear_grad
+    sigmoid = reference.sigmoid
+    softplus = reference.softplus
+    erfc = reference.erfc
+    softmax = reference.softmax
+    log_softmax = reference.log_softmax
+    one_hot = reference.one_hot
+
+    linalg: Any
+    fft: Any
+
+    def __init__(self, namespace: Any, device: str = "") -> None:
+        self.namespace = namespace
+        self.device = device
+        # As attributes of the instance, array words cost one dictionary look-up.
+        for word in words.ARRAY_WORDS:
+            if hasattr(namespace, word):
+                setattr(self, word, getattr(namespace, word))
+
+    def __getattr__(self, word: str) -> Callable[..., Any]:
+        if word.startswith("__") or "namespace" not in self.__dict__:
+            raise AttributeError(word)
+        if word in ("linalg", "fft"):  # on first use: some libraries load them lazily, at a cost
+            source = getattr(self.namespace, word)
+            listed = words.LINALG if word == "linalg" else words.FFT
+            group: Any = SimpleNamespace(**{name: getattr(source, name) for name in listed if hasattr(source, name)})
+            setattr(self, word, group)
+            return group
+        if word in words.ARRAY_WORDS:
+            raise UnsupportedWordError(f"{self}: this array library does not offer the word. Received: xp.{word}.")
+        known = (*words.ARRAY_WORDS, *words.NETWORK_WORDS, *words.MACHINE_WORDS)
+        raise UnsupportedWordError(
+            f"{self}: a word must be one of the Array API standard or of layerkit's own. "
+            f"Received: xp.{word}. {nearest(word, known) if len(word) < 40 else ''}"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.device}" if self.device else self.name
+
+    def __repr__(self) -> str:
+        return f"<backend {self}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from layerkit.xp.registry import backend
+
+        return backend, (str(self),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    @classmethod
+    @abstractmethod
+    def open(cls, device: str) -> Self:
+        """Return the backend on this device; ``""`` is the default one.
+
+        Raises:
+            BackendUnavailableError: the library, its driver or the device is missing; one sentence with the remedy.
+        """
+
+    @abstractmethod
+    def devices(self) -> Sequence[str]:
+        """Return the names that `open` takes, as they are found on this machine."""
+
+    @abstractmethod
+    def owns(self, array: Any) -> bool:
+        """Tell whether `array` is one of this backend's, on this device."""
+
+    @abstractmethod
+    def asarray(self, values: Any, dtype: str | None = None) -> Array:
+        """Bring host data (a NumPy array, a list, a number) onto the device; arrays of this backend stay as they are.
+
+        The result may share memory with `values`: it is an input, to be read only.
+        """
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> Any:
+        """Bring an array to the host, as a `numpy.ndarray`. It may share memory with `array`."""
+
+    @abstractmethod
+    def state(self, values: Any, dtype: str) -> Array:
+        """Return a new state array that holds a copy of host data: fixed address, written by `assign` only."""
+
+    def view(self, state: Array, start: int, stop: int, shape: tuple[int, ...]) -> Array:
+        """Return the elements from `start` to `stop` of flat state, shaped, as state that shares its memory."""
+        return self.reshape(state[start:stop], shape)
+
+    @abstractmethod
+    def assign(self, state: Array, value: Any) -> None:
+        """Write `value` into state. Shapes must be equal; a number fills."""
+
+    @abstractmethod
+    def assign_add(self, state: Array, value: Any) -> None:
+        """Add `value` to state, in place. Shapes must be equal; a number is added everywhere."""
+
+    @abstractmethod
+    def random_bits(self, key: tuple[int, int], counter: Array, size: int) -> Array:
+        """Return `size` words of 32 random bits, as a flat uint32 array: the same on every backend.
+
+        They are the output of Philox 4x64-10 (Salmon, Moraes, Dror and Shaw, SC 2011) as `numpy.random.Philox` gives it
+        from `counter` on (each block of four 64-bit words gives eight of 32 bits, low half first).
+
+        Args:
+            key: two 64-bit numbers.
+            counter: state, a uint64 array of shape (): the number of the first block. It is not changed.
+            size: how many.
+        """
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it. Hosts are always done."""

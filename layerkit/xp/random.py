@@ -1,0 +1,86 @@
+"""Random numbers that are the same on every backend: counter-based streams, keyed by a seed and a path.
+
+The generator is Philox 4x64-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
+as `numpy.random.Philox` has it. A stream's key is (seed, hash of the path), so that streams of different layers are
+independent and none depends on the order in which they are made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import secrets
+from typing import TYPE_CHECKING
+
+from layerkit.errors import ArgumentError
+from layerkit.xp.state import Variable
+
+if TYPE_CHECKING:
+    from layerkit.xp.backend import Array, Backend
+
+_WORDS_PER_BLOCK = 8  # 4 words of 64 bits, of two 32-bit words each
+
+
+def fresh_seed() -> int:
+    """Return a seed from the operating system's entropy, for when the user gives none."""
+    return secrets.randbits(63)
+
+
+def check_seed(seed: int | None, owner: str) -> int | None:
+    """Return the seed.
+
+    Raises:
+        ArgumentError: it is no integer from 0 to 2⁶⁴ - 1.
+    """
+    if seed is None:
+        return None
+    try:
+        number = int(seed.__index__())
+    except AttributeError:
+        number = -1
+    if not 0 <= number < 2**64:
+        raise ArgumentError(f"{owner}: seed must be an integer from 0 to 2**64 - 1, or None. Received: seed={seed!r}")
+    return number
+
+
+def stream_key(seed: int, path: str) -> tuple[int, int]:
+    """Return the two 64-bit words of a stream's key."""
+    digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
+    return seed, int.from_bytes(digest, "little")
+
+
+class RandomStream:
+    """A layer's own source of random numbers: it draws them on the device, from a counter that is state.
+
+    Two runs with one seed draw the same numbers, whatever the backend; so does a run that is replayed or resumed.
+
+    Args:
+        xp: the backend that holds the counter.
+        key: the stream's identity, from `stream_key`.
+        name: the counter's name.
+    """
+
+    def __init__(self, xp: Backend, key: tuple[int, int], name: str) -> None:
+        self.key = key
+        self.counter = Variable(xp, 0, "uint64", name)
+
+    def bits(self, xp: Backend, shape: tuple[int, ...]) -> Array:
+        """Draw 32 random bits an element, as uint32, and advance the counter."""
+        size = math.prod(shape)
+        bits = xp.random_bits(self.key, self.counter.value, size)
+        xp.assign_add(self.counter.value, -(-size // _WORDS_PER_BLOCK))
+        return xp.reshape(bits, shape)
+
+    def uniform(self, xp: Backend, shape: tuple[int, ...], dtype: str = "float32") -> Array:
+        """Draw from the uniform distribution on [0, 1): multiples of 2⁻²⁴, which both float types hold exactly."""
+        return xp.astype(self.bits(xp, shape) >> 8, getattr(xp, dtype)) * 2.0**-24  # type: ignore[operator]
+
+    def normal(self, xp: Backend, shape: tuple[int, ...], dtype: str = "float32") -> Array:
+        """Draw from the standard normal distribution, by the transform of Box and Muller (1958)."""
+        radius = xp.sqrt(-2.0 * xp.log(1.0 - self.uniform(xp, shape, dtype)))  # 1 - u is never 0
+        return radius * xp.cos(2.0 * math.pi * self.uniform(xp, shape, dtype))
+
+    def __deepcopy__(self, memo: dict[int, object]) -> RandomStream:
+        copy = RandomStream(self.counter.xp, self.key, self.counter.name)
+        copy.counter = self.counter.__deepcopy__({})
+        return copy

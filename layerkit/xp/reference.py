@@ -1,0 +1,122 @@
+"""Network words, each defined in array words.
+
+A definition here is the default of every backend and the judge of every faster version. The first argument is the
+backend itself, so that a function of this file is a method of `Backend` as it stands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from layerkit.xp.backend import Array, Backend
+
+
+def linear(xp: Backend, x: Array, kernel: Array, bias: Array | None = None) -> Array:
+    """``y = x @ kernel + bias``.
+
+    Shapes:
+        x: (..., n). kernel: (n, m). bias: (m,) or None. y: (..., m).
+    """
+    y = xp.matmul(x, kernel)
+    return y if bias is None else y + bias
+
+
+def linear_grad(
+    xp: Backend, x: Array, kernel: Array, dy: Array, *, input_gradient: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """Return ``dx = dy @ kernel.T``, ``dkernel = x.T @ dy`` and ``dbias`` = dy summed, over all axes but the last.
+
+    Without `input_gradient`, dx is None, which saves a third of the arithmetic.
+
+    Shapes:
+        x, dx: (..., n). kernel, dkernel: (n, m). dy: (..., m). dbias: (m,).
+    """
+    rows_x = xp.reshape(x, (-1, x.shape[-1])) if x.ndim != 2 else x
+    rows_dy = xp.reshape(dy, (-1, dy.shape[-1])) if dy.ndim != 2 else dy
+    dx = xp.matmul(dy, kernel.T) if input_gradient else None
+    return dx, xp.matmul(rows_x.T, rows_dy), xp.sum(rows_dy, axis=0)
+
+
+def sigmoid(xp: Backend, x: Array) -> Array:
+    """``1 / (1 + exp(-x))``, as ``e = exp(-|x|)``; ``1 / (1 + e)`` for x ≥ 0 and ``e / (1 + e)`` below.
+
+    exp(-x) overflows for x << 0, and 0.5 tanh(x / 2) + 0.5 has no correct digit left there; this form has neither fault.
+    """
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
+def softplus(xp: Backend, x: Array) -> Array:
+    """``log(1 + exp(x))``, as ``max(x, 0) + log1p(exp(-|x|))``, which cannot overflow."""
+    return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def softmax(xp: Backend, x: Array, axis: int = -1) -> Array:
+    """``exp(x) / sum(exp(x))`` along `axis`, shifted by the maximum so that exp cannot overflow."""
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    return e / xp.sum(e, axis=axis, keepdims=True)
+
+
+def log_softmax(xp: Backend, x: Array, axis: int = -1) -> Array:
+    """``x - log(sum(exp(x)))`` along `axis`, shifted by the maximum so that exp cannot overflow."""
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+def one_hot(xp: Backend, labels: Array, classes: int, dtype: str) -> Array:
+    """Rows of the identity matrix: 1 at the label, 0 elsewhere.
+
+    Shapes:
+        labels: (...), of an integer dtype. result: (..., classes).
+    """
+    return xp.astype(xp.expand_dims(labels, axis=-1) == xp.arange(classes, dtype=labels.dtype), getattr(xp, dtype))
+
+
+# W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of Computation 23 (1969), with
+# the coefficients of his SPECFUN library: |x| ≤ 0.46875; 0.46875 < |x| ≤ 4; |x| > 4. Highest power first.
+_SMALL_P = (
+    1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3,
+)  # fmt: skip
+_SMALL_Q = (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3)
+_MIDDLE_P = (
+    2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1, 2.98635138197400131e2,
+    8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3, 1.23033935479799725e3,
+)  # fmt: skip
+_MIDDLE_Q = (
+    1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+    3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3,
+)  # fmt: skip
+_LARGE_P = (
+    1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1,
+    1.60837851487422766e-2, 6.58749161529837803e-4,
+)  # fmt: skip
+_LARGE_Q = (
+    1.0, 2.56852019228982242e0, 1.87295284992346725e0, 5.27905102951428412e-1, 6.05183413124413191e-2,
+    2.33520497626869185e-3,
+)  # fmt: skip
+_RECIPROCAL_SQRT_PI = 0.56418958354775628695
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
+    y = coefficients[0] * x + coefficients[1]
+    for coefficient in coefficients[2:]:
+        y = y * x + coefficient
+    return y
+
+
+def erfc(xp: Backend, x: Array) -> Array:
+    """Complementary error function, ``2/√π ∫ₓ^∞ exp(-t²) dt``, with all digits in the tail too (Cody 1969)."""
+    magnitude = xp.abs(x)
+    bounded = xp.minimum(magnitude, 28.0)  # beyond, the result is 0 in float64; this keeps the powers finite
+    square = bounded * bounded
+    small = 1.0 - x * _polynomial(_SMALL_P, square) / _polynomial(_SMALL_Q, square)
+    middle = _polynomial(_MIDDLE_P, bounded) / _polynomial(_MIDDLE_Q, bounded)
+    inverse = 1.0 / xp.maximum(square, 1.0)
+    large = inverse * _polynomial(_LARGE_P, inverse) / _polynomial(_LARGE_Q, inverse)
+    large = (_RECIPROCAL_SQRT_PI - large) / xp.maximum(bounded, 1.0)
+    # exp(-x²) with x² split into an exact part and a small rest, or the rounding of x² would cost digits.
+    coarse = xp.floor(bounded * 16.0) / 16.0
+    gauss = xp.exp(-coarse * coarse) * xp.exp(-(bounded - coarse) * (bounded + coarse))
+    tail = gauss * xp.where(bounded <= 4.0, middle, large)
+    return xp.where(magnitude <= 0.46875, small, xp.where(x < 0, 2.0 - tail, tail))

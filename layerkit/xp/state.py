@@ -1,0 +1,154 @@
+"""State: the arrays that outlive a step. Weights, optimizer slots, metric totals, counters."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from layerkit.errors import DataError, ShapeError
+from layerkit.names import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from layerkit.xp.backend import Array, Backend
+
+
+class Variable:
+    """A named array of fixed address, changed only by `assign`.
+
+    Args:
+        xp: the backend that holds it.
+        values: initial values, host data of the variable's shape.
+        dtype: ``"float32"``, ``"int64"``, …
+        name: its own name: ``"kernel"``.
+        trainable: whether it is a parameter, to be changed by an optimizer.
+    """
+
+    __slots__ = ("__weakref__", "_array", "dtype", "flat", "name", "offset", "path", "shape", "size", "trainable", "xp")
+
+    def __init__(self, xp: Backend, values: Any, dtype: str, name: str, *, trainable: bool = False) -> None:
+        self.xp = xp
+        self._array = xp.state(values, dtype)
+        self.shape: tuple[int, ...] = tuple(self._array.shape)
+        self.size = math.prod(self.shape)
+        self.dtype = dtype
+        self.name = name
+        self.path = name
+        self.trainable = trainable
+        # Where the array lies, once `pack` has put it into a flat one beside others.
+        self.flat: Array | None = None
+        self.offset = 0
+
+    @property
+    def value(self) -> Array:
+        """The array itself, on its backend. To change it, use `assign`."""
+        return self._array
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def numpy(self) -> Any:
+        """Return a copy, as a `numpy.ndarray`."""
+        return self.xp.to_numpy(self._array).copy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        values = self.numpy()
+        return values if dtype is None else values.astype(dtype)
+
+    def assign(self, value: Any) -> None:
+        """Write new values: an array of the same shape, from the host or from this backend; its dtype is converted.
+
+        Raises:
+            ShapeError: the shape is another.
+        """
+        array = value.value if isinstance(value, Variable) else value
+        if isinstance(value, Variable) and value.xp is not self.xp:
+            array = value.numpy()
+        try:
+            array = self.xp.asarray(array, self.dtype)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{self.path}: new values must be numbers. Received: {value!r}") from error
+        if tuple(array.shape) != self.shape:
+            raise ShapeError(
+                f"{self.path}: new values must have the shape of the old, {self.shape}. "
+                f"Received: shape {tuple(array.shape)}"
+            )
+        self.xp.assign(self._array, array)
+
+    def move(self, xp: Backend) -> None:
+        """Move to another backend, out of any flat array."""
+        if xp is not self.xp:
+            self._array = xp.state(self.numpy(), self.dtype)
+            self.xp = xp
+            self.flat = None
+            self.offset = 0
+
+    def place(self, flat: Array, offset: int) -> None:
+        """Move into a flat array of the same backend, from `offset` on."""
+        view = self.xp.view(flat, offset, offset + self.size, self.shape)
+        self.xp.assign(view, self._array)
+        self._array, self.flat, self.offset = view, flat, offset
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
+        return _rebuilt(*self.__reduce__()[1])
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _rebuilt, (self.xp, self.numpy(), self.dtype, self.name, self.trainable, self.path)
+
+    def __repr__(self) -> str:
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}, trainable={self.trainable}>"
+
+
+def _rebuilt(xp: Backend, values: Any, dtype: str, name: str, trainable: bool, path: str) -> Variable:
+    variable = Variable(xp, values, dtype, name, trainable=trainable)
+    variable.path = path
+    return variable
+
+
+def pack(variables: Iterable[Variable], xp: Backend) -> None:
+    """Lay variables side by side in one flat array for each dtype, so that one call of a word can reach them all.
+
+    Those that already lie in a flat array of this backend stay there: an address, once given, is kept.
+    """
+    groups: dict[str, list[Variable]] = {}
+    for variable in variables:
+        variable.move(xp)
+        if variable.flat is None:
+            groups.setdefault(variable.dtype, []).append(variable)
+    for dtype, group in groups.items():
+        flat = xp.state(xp.zeros((sum(variable.size for variable in group),)), dtype)
+        offset = 0
+        for variable in group:
+            variable.place(flat, offset)
+            offset += variable.size
+
+
+class HoldsState:
+    """Objects whose variables read as plain arrays: ``self.kernel`` is the array, so that formulas stay formulas.
+
+    Assigning a `Variable` to an attribute binds it; assigning anything else to the attribute later writes new values.
+    """
+
+    _bound: dict[str, Variable]
+
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        bound = self.__dict__.setdefault("_bound", {})
+        if isinstance(value, Variable):
+            bound[attribute] = value
+        elif attribute in bound:
+            bound[attribute].assign(value)
+        else:
+            object.__setattr__(self, attribute, value)
+
+    def __getattr__(self, attribute: str) -> Any:
+        # Only reached where no plain attribute of this name exists.
+        bound = self.__dict__.get("_bound", {})
+        if attribute in bound:
+            return bound[attribute].value
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
+        known = [*bound, *(name for name in dir(type(self)) if not name.startswith("_")), *self.__dict__]
+        raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}. {nearest(attribute, known)}")
