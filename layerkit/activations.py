@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerkit.functions import as_float, function_of
 from layerkit.layers import activations as layers
+from layerkit.layers.activations import get
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,21 @@ swish = silu
 tanh = _function(layers.Tanh, "tanh")
 
 __all__ = [
-    *("elu", "exponential", "gelu", "get", "hard_sigmoid", "leaky_relu", "linear", "log_softmax", "relu", "selu"),
-    *("sigmoid", "silu", "softmax", "softplus", "softsign", "swish", "tanh"),
+    "elu",
+    "exponential",
+    "gelu",
+    "get",
+    "hard_sigmoid",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
 ]

@@ -1,4 +1,4 @@
-"""Plain functions made from classes: `losses.mean_squared_error` from `MeanSquaredError`, `activations.relu` from `ReLU`."""
+"""Plain functions made from classes: `losses.huber` from `losses.Huber`, `activations.relu` from `layers.ReLU`."""
 
 from __future__ import annotations
 

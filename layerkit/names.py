@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from layerkit.errors import UnknownNameError
+from layerkit.errors import ArgumentError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -32,13 +33,28 @@ class Names(Generic[T]):
     """A table from names to classes, looked up as Keras does: by class name, snake case, or a short name.
 
     Args:
-        kind: what the table holds, for error messages: ``"optimizer"``.
+        base: the class of all that the table holds.
         classes: the classes; each is known by its own name and its snake case.
         short: further names.
+        accepted: what `get` takes, for its error message.
+        kind: what the table holds, for error messages; by default the name of `base`.
+        from_function: makes an object from a plain function, where there is a way.
     """
 
-    def __init__(self, kind: str, classes: Iterable[type[T]], short: Mapping[str, type[T]] | None = None) -> None:
-        self.kind = kind
+    def __init__(
+        self,
+        base: type[T],
+        classes: Iterable[type[T]],
+        short: Mapping[str, type[T]] | None = None,
+        *,
+        accepted: str,
+        kind: str | None = None,
+        from_function: Callable[[Any], T] | None = None,
+    ) -> None:
+        self.base = base
+        self.kind = kind or base.__name__.lower()
+        self.accepted = accepted
+        self.from_function = from_function
         self.classes = tuple(classes)
         self._table: dict[str, type[T]] = {}
         for cls in self.classes:
@@ -58,6 +74,27 @@ class Names(Generic[T]):
             raise UnknownNameError(
                 f"{self.kind}: the name must be a known one. Received: {name!r}. {nearest(name, self._table)}"
             ) from None
+
+    def get(self, identifier: Any) -> T:
+        """Return an object: by name, from a class, from a function that was made from one, or itself.
+
+        Raises:
+            UnknownNameError: the table does not hold the name.
+            ArgumentError: it is none of these.
+        """
+        if isinstance(identifier, self.base):
+            return identifier
+        if isinstance(identifier, str):
+            return self.find(identifier)()
+        if inspect.isclass(identifier) and issubclass(identifier, self.base):
+            return identifier()
+        made_from: Callable[[], Any] | None = getattr(identifier, "made_from", None)
+        made = None if made_from is None else made_from()
+        if isinstance(made, self.base):
+            return made
+        if self.from_function is not None and callable(identifier):
+            return self.from_function(identifier)
+        raise ArgumentError(f"{self.kind}: it must be {self.accepted}. Received: {identifier!r}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)

@@ -24,7 +24,7 @@ class Constant(Initializer):
         super().__init__()
         self.value = value
 
-    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: D102
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         return np.broadcast_to(np.asarray(self.value), shape)
 
 
@@ -53,7 +53,7 @@ class Identity(Initializer):
         super().__init__()
         self.gain = gain
 
-    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: D102
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         if len(shape) != 2:
             raise ShapeError(f"Identity: the weight must be a matrix. Received: shape {shape}")
         return self.gain * np.eye(*shape)

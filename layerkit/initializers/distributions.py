@@ -21,7 +21,7 @@ class RandomNormal(Initializer):
         _check_not_negative(self, stddev)
         self.mean, self.stddev = mean, stddev
 
-    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: D102
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         return random.normal(self.mean, self.stddev, shape)
 
 
@@ -36,7 +36,7 @@ class RandomUniform(Initializer):
             )
         self.minval, self.maxval = minval, maxval
 
-    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: D102
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         return random.uniform(self.minval, self.maxval, shape)
 
 
@@ -48,7 +48,7 @@ class TruncatedNormal(Initializer):
         _check_not_negative(self, stddev)
         self.mean, self.stddev = mean, stddev
 
-    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: D102
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         return self.mean + self.stddev * truncated_standard_normal(random, shape)
 
 

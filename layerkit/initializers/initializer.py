@@ -61,7 +61,7 @@ class FunctionInitializer(Initializer):
         super().__init__()
         self.function = function
 
-    def values(self, shape: tuple[int, ...], dtype: str, seed: int, path: str) -> NDArray[Any]:  # noqa: D102
+    def values(self, shape: tuple[int, ...], dtype: str, seed: int, path: str) -> NDArray[Any]:
         values = np.asarray(self.function(shape, dtype=dtype))
         if values.shape != shape:
             name = getattr(self.function, "__name__", repr(self.function))

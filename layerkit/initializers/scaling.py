@@ -1,4 +1,4 @@
-"""Initializers whose spread follows from the shape of the weight, so that signals keep their size from layer to layer."""
+"""Initializers whose spread follows from the shape of the weight, so that signals keep their size."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class VarianceScaling(Initializer):
             get_args(Distribution),
         )
 
-    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: D102
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         fan_in, fan_out = fans(shape)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
@@ -132,7 +132,7 @@ class LecunNormal(VarianceScaling):
 
 
 class Orthogonal(Initializer):
-    """A matrix with orthonormal rows or columns, whichever are fewer, times `gain` (Saxe, McClelland and Ganguli, 2014).
+    """A matrix with orthonormal rows or columns, whichever are fewer, times `gain` (Saxe et al., ICLR 2014).
 
     A weight of more than two axes is filled as a matrix of its last axis against all others.
 
@@ -144,7 +144,7 @@ class Orthogonal(Initializer):
         super().__init__(seed)
         self.gain = gain
 
-    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: D102
+    def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         if len(shape) < 2:
             raise ShapeError(f"Orthogonal: the weight must have at least two axes. Received: shape {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]

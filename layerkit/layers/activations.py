@@ -310,40 +310,27 @@ def _check_at_least_0(layer: Layer, **values: float) -> None:
 
 
 NAMES = Names[Layer](
-    "activation",
+    Layer,
     (
         *(ELU, Exponential, GELU, HardSigmoid, LeakyReLU, Linear, LogSoftmax, ReLU, SELU, Sigmoid, SiLU, Softmax),
         *(Softplus, Softsign, Tanh),
     ),
-    {
-        "relu": ReLU, "leaky_relu": LeakyReLU, "elu": ELU, "selu": SELU, "gelu": GELU, "silu": SiLU, "swish": SiLU,
-        "log_softmax": LogSoftmax, "hard_sigmoid": HardSigmoid,
-    },
+    {"relu": ReLU, "leaky_relu": LeakyReLU, "silu": SiLU, "swish": SiLU},
+    accepted="a name, a layer, or a function of layerkit.activations",
+    kind="activation",
 )
 
 
-def get(identifier: str | Layer | type[Layer] | Callable[..., Any] | None) -> Layer:
+def get(identifier: Any) -> Layer:
     """Return an activation, as a layer: by name, from a function of `layerkit.activations`, a class, or itself.
+
+    None is the identity.
 
     Raises:
         UnknownNameError: no activation has this name.
         ArgumentError: it is none of these.
     """
-    if identifier is None:
-        return Linear()
-    if isinstance(identifier, Layer):
-        return identifier
-    if isinstance(identifier, str):
-        return NAMES.find(identifier)()
-    if isinstance(identifier, type) and issubclass(identifier, Layer):
-        return identifier()
-    make = getattr(identifier, "made_from", None)
-    if make is not None:
-        return make()
-    raise ArgumentError(
-        f"An activation must be a name, a layer, or a function of layerkit.activations. Received: {identifier!r}. "
-        f"Write a function of your own as a Layer with forward and backward."
-    )
+    return Linear() if identifier is None else NAMES.get(identifier)
 
 
 class Activation(Layer):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Dense(Layer):
     """Fully connected layer: ``y = activation(x @ kernel + bias)``.
 
-    With ``dz = dL/dz`` for ``z = x @ kernel + bias``: ``dx = dz @ kernel.T``, ``dkernel = x.T @ dz``, ``dbias`` = ``dz``
-    summed over the batch (Goodfellow, Bengio and Courville, *Deep Learning*, 2016, algorithm 6.4).
+    With ``dz = dL/dz`` for ``z = x @ kernel + bias``: ``dx = dz @ kernel.T``, ``dkernel = x.T @ dz``, ``dbias`` =
+    ``dz`` summed over the batch (Goodfellow, Bengio and Courville, *Deep Learning*, 2016, algorithm 6.4).
 
     Args:
         units: width of the output, at least 1.
@@ -81,6 +81,7 @@ class Dense(Layer):
     ) -> tuple[Array | None, dict[str, Array]]:
         x, activation_saved = saved
         dz, _ = self.activation.backward(xp, activation_saved, dy)
+        assert dz is not None  # noqa: S101 - no activation leaves dx out
         dx, dkernel, dbias = xp.linear_grad(x, self.kernel, dz, input_gradient=input_gradient)
         return dx, {"kernel": dkernel, "bias": dbias} if self.use_bias else {"kernel": dkernel}
 
@@ -94,7 +95,7 @@ class Dense(Layer):
             )
         if self.built and input_shape[-1] != self.input_shape[-1]:
             raise ShapeError(
-                f"{self.name}: the last axis of x must have length {self.input_shape[-1]}, which the layer was built for. "
-                f"Received: shape {input_shape}"
+                f"{self.name}: the last axis of x must have length {self.input_shape[-1]}, for which the layer was "
+                f"built. Received: shape {input_shape}"
             )
         return (*input_shape[:-1], self.units)

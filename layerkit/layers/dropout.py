@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Dropout(Layer):
     """In training, each element is 0 with probability `rate`, and else divided by ``1 - rate``; otherwise y = x.
 
-    The expected value of y is x (Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, JMLR 15, 2014). An element
-    is kept where 32 random bits, as a number in [0, 1), are not below `rate`: the same mask on every backend.
+    The expected value of y is x (Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, JMLR 15, 2014). An
+    element is kept where 32 random bits, as a number in [0, 1), are not below `rate`: the same mask on every backend.
 
     Args:
         rate: from 0 to 1.

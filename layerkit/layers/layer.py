@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from layerkit import initializers
 from layerkit.configurable import Configurable
@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 Shape = tuple[int | None, ...]
 
 FLOAT_DTYPES = ("float32", "float64")
+
+
+class Home(NamedTuple):
+    """Where a layer lives: its backend, default dtype, and the seed and path that its random numbers are keyed by."""
+
+    xp: Backend
+    dtype: str
+    seed: int
+    path: str
+
+    def inside(self, name: str, dtype: str) -> Home:
+        """Return the home of an inner layer."""
+        return Home(self.xp, dtype, self.seed, f"{self.path}/{name}" if self.path else name)
 
 
 class LayerArguments(TypedDict, total=False):
@@ -67,6 +80,11 @@ class Layer(HoldsState, Configurable):
     _variables: dict[str, Variable]
     _streams: dict[str, RandomStream]
     _children: dict[str, Layer]
+    _home: Home | None
+    _input_shape: Shape | None
+    _name: str | None
+    _dtype: str | None
+    _trainable: bool
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         # Here and not in __init__, so that a subclass that forgets super().__init__() works all the same.
@@ -122,19 +140,23 @@ class Layer(HoldsState, Configurable):
         self.built = True
         self._input_shape = input_shape
 
-    def call(self, xp: Backend, x: Array) -> Array:
+    # The open signatures tell type checkers that a subclass may leave out or take `training` and `input_gradient`.
+
+    def call(self, xp: Backend, x: Array, *args: Any, **kwargs: Any) -> Array:
         """Return y. A layer with `forward` need not define it."""
-        return self.forward(xp, x)[0]
+        return self.forward(xp, x, *args, **kwargs)[0]
 
-    def forward(self, xp: Backend, x: Array, **training: bool) -> tuple[Array, Any]:
+    def forward(self, xp: Backend, x: Array, *args: Any, **kwargs: Any) -> tuple[Array, Any]:
         """Return y and what `backward` will need."""
-        return self.call(xp, x, **training), None
+        return self.call(xp, x, *args, **kwargs), None
 
-    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array | None, dict[str, Array]]:
+    def backward(
+        self, xp: Backend, saved: Any, dy: Array, *args: Any, **kwargs: Any
+    ) -> tuple[Array | None, dict[str, Array]]:
         """Return dL/dx and dL/dweight by name of weight, from dy = dL/dy."""
         raise MissingDerivativeError(
-            f"{self.name}: training needs the derivative of every layer. Received: {type(self).__name__}, which defines "
-            f"`call` only. Define forward(self, xp, x) and backward(self, xp, saved, dy) instead."
+            f"{self.name}: training needs the derivative of every layer. Received: {type(self).__name__}, which "
+            f"defines `call` only. Define forward(self, xp, x) and backward(self, xp, saved, dy) instead."
         )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -185,7 +207,7 @@ class Layer(HoldsState, Configurable):
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if not all(isinstance(n, int) and n >= 0 for n in shape):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ShapeError(f"{self.name}/{name}: each axis of a weight must have a known length. Received: {shape}")
-        home = self._settle()
+        home = self.home
         dtype = dtype or self.dtype
         if initializer is None:
             initializer = "glorot_uniform" if dtype in FLOAT_DTYPES else "zeros"
@@ -205,7 +227,7 @@ class Layer(HoldsState, Configurable):
         """
         if name in self._streams:
             raise ArgumentError(f"{self.name}: each stream must have a name of its own. Received: {name!r} twice")
-        home = self._settle()
+        home = self.home
         seed = check_seed(seed, self.name)
         path = f"{home.path}/{name}"
         key = stream_key(home.seed, path) if seed is None else stream_key(seed, "stream")
@@ -217,7 +239,11 @@ class Layer(HoldsState, Configurable):
         items: dict[str, Any] = {attribute: value}
         if isinstance(value, (list, tuple)):
             items = {f"{attribute}_{index}": item for index, item in enumerate(value)}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        self._children.update({name: item for name, item in items.items() if isinstance(item, Layer)})
+        for name, item in items.items():
+            if isinstance(item, Layer):
+                self._children[name] = item
+                if self._home is not None:
+                    item.settle(self._home.inside(name, self.dtype))
         super().__setattr__(attribute, value)
 
     # What a model and a user read.
@@ -359,20 +385,39 @@ class Layer(HoldsState, Configurable):
 
     # Placing, building, running.
 
-    def settle(self, xp: Backend, dtype: str, seed: int, path: str) -> None:
-        """Say where the layer will live: called by the model or the layer that holds it, before `build`."""
+    @property
+    def home(self) -> Home:
+        """Where the layer lives: where its model said, or else on the current backend, with a seed of its own."""
         if self._home is None:
-            self._home = _Home(xp, dtype, seed, path)
-
-    def _settle(self) -> _Home:
-        if self._home is None:
-            self._home = _Home(backend(), self._dtype or "float32", fresh_seed(), self.name)
-        for attribute, child in self._children.items():
-            child.settle(self._home.xp, self.dtype, self._home.seed, f"{self._home.path}/{child._name or attribute}")
+            self.settle(Home(backend(), "float32", fresh_seed(), self.name))
+            assert self._home is not None  # noqa: S101 - `settle` has just seen to it
         return self._home
 
+    def settle(self, home: Home) -> None:
+        """Say where the layer and those inside it will live. One that is built stays where it is."""
+        if self.built:
+            return
+        self._home = home
+        for name, child in self._children.items():
+            child.settle(home.inside(name, self.dtype))
+
+    def build_once(self, build: Callable[..., None], input_shape: Shape) -> None:
+        """Run a subclass's `build`, unless that is done; a failed one leaves no weights behind."""
+        if self.built:
+            return
+        shape = tuple(input_shape)
+        _ = self.home
+        try:
+            build(self, shape)
+        except BaseException:
+            for made in (self._variables, self._streams, self._bound):
+                made.clear()
+            self.built = False
+            raise
+        self.built = True
+        self._input_shape = shape
+
     def build_in_place(self, input_shape: Shape) -> None:
-        self._settle()
         if not self.built:
             self.build(input_shape)
 
@@ -382,8 +427,7 @@ class Layer(HoldsState, Configurable):
         for variable in self.variables:
             variable.move(target)
         for layer in self._walk():
-            home = layer._settle()
-            layer._home = _Home(target, home.dtype, home.seed, home.path)
+            layer._home = layer.home._replace(xp=target)
         return self
 
     def _walk(self) -> Iterator[Layer]:
@@ -400,7 +444,7 @@ class Layer(HoldsState, Configurable):
     ) -> tuple[Array | None, dict[str, Array]]:
         """Call `backward` with the keywords that it takes."""
         if self.takes_input_gradient:
-            return self.backward(xp, saved, dy, input_gradient=input_gradient)  # pyright: ignore[reportCallIssue]
+            return self.backward(xp, saved, dy, input_gradient=input_gradient)
         return self.backward(xp, saved, dy)
 
     def __call__(self, x: Any, *, training: bool = False) -> Array:
@@ -415,7 +459,7 @@ class Layer(HoldsState, Configurable):
             xp = owner or self.xp
             x = self._as_input(xp, x)
             if self._home is None:
-                self.settle(xp, self.dtype, fresh_seed(), self.name)
+                self.settle(Home(xp, self.dtype, fresh_seed(), self.name))
             self.build_in_place((None, *x.shape[1:]))
         xp = self.xp if self.variables else owner or self.xp
         if owner is not None and owner is not xp:
@@ -437,33 +481,12 @@ class Layer(HoldsState, Configurable):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-class _Home:
-    """Where a layer lives: backend, default dtype, and the seed and path that its random numbers are keyed by."""
-
-    __slots__ = ("dtype", "path", "seed", "xp")
-
-    def __init__(self, xp: Backend, dtype: str, seed: int, path: str) -> None:
-        self.xp, self.dtype, self.seed, self.path = xp, dtype, seed, path
-
-
 def _once(build: Callable[..., None]) -> Callable[..., None]:
     """Wrap a subclass's `build`: it runs once, with a tuple, and a failed one leaves no weights behind."""
 
     @functools.wraps(build)
     def wrapped(self: Layer, input_shape: Shape) -> None:
-        if self.built:
-            return
-        shape = tuple(input_shape)
-        self._settle()
-        try:
-            build(self, shape)
-        except BaseException:
-            for made in (self._variables, self._streams, self._bound):
-                made.clear()
-            self.__dict__["built"] = False
-            raise
-        self.built = True
-        self._input_shape = shape
+        self.build_once(build, input_shape)
 
     return wrapped
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Reshape(Layer):
-    """Give each row another shape.
+    r"""Give each row another shape.
 
     Args:
         target_shape: shape of a row of y, without the batch; one axis may be -1, and takes what is left.
         kwargs: what every `Layer` takes.
 
     Shapes:
-        x: (batch, ...). y: (batch, \\*target_shape).
+        x: (batch, ...). y: (batch, \*target_shape).
 
     Raises:
         ArgumentError: more than one axis is -1, or one is below.

@@ -1,10 +1,9 @@
-"""Losses: how far predictions are from targets, under Keras's names, as classes and as functions of one value a sample."""
+"""Losses: how far predictions are from targets, under Keras's names, as classes and as functions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from layerkit.errors import ArgumentError
 from layerkit.functions import function_of
 from layerkit.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
 from layerkit.losses.loss import Loss
@@ -14,45 +13,35 @@ from layerkit.names import Names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from layerkit.xp.backend import Array, Backend
+
 NAMES = Names[Loss](
-    "loss",
+    Loss,
     (
         *(BinaryCrossentropy, CategoricalCrossentropy, Huber, MeanAbsoluteError, MeanSquaredError),
         SparseCategoricalCrossentropy,
     ),
     {
-        "mse": MeanSquaredError, "MSE": MeanSquaredError, "mae": MeanAbsoluteError, "MAE": MeanAbsoluteError,
-        "bce": BinaryCrossentropy, "BCE": BinaryCrossentropy, "huber_loss": Huber,
+        "mse": MeanSquaredError,
+        "MSE": MeanSquaredError,
+        "mae": MeanAbsoluteError,
+        "MAE": MeanAbsoluteError,
+        "bce": BinaryCrossentropy,
+        "BCE": BinaryCrossentropy,
+        "huber_loss": Huber,
     },
+    accepted="a name, a Loss, or a function of layerkit.losses",
 )
 
+get = NAMES.get
 
-def get(identifier: str | Loss | type[Loss] | Callable[..., Any]) -> Loss:
-    """Return a loss: by name (``"mse"``), from a function of this module, a class, or itself.
 
-    Raises:
-        UnknownNameError: no loss has this name.
-        ArgumentError: it is none of these.
-    """
-    if isinstance(identifier, Loss):
-        return identifier
-    if isinstance(identifier, str):
-        return NAMES.find(identifier)()
-    if isinstance(identifier, type) and issubclass(identifier, Loss):
-        return identifier()
-    make = getattr(identifier, "made_from", None)
-    if make is not None:
-        return make()
-    raise ArgumentError(
-        f"A loss must be a name, a Loss, or a function of layerkit.losses. Received: {identifier!r}. "
-        f"Write a function of your own as a Loss with forward and backward."
-    )
+def _values(loss: Loss, xp: Backend, y_true: Any, y_pred: Any) -> Array:
+    return loss.values(xp, y_true, y_pred)
 
 
 def _function(cls: type[Loss], name: str, **defaults: Any) -> Callable[..., Any]:
-    return function_of(
-        cls, name, ("y_true", "y_pred"), lambda loss, xp, y_true, y_pred: loss.values(xp, y_true, y_pred), **defaults
-    )
+    return function_of(cls, name, ("y_true", "y_pred"), _values, **defaults)
 
 
 mean_squared_error = _function(MeanSquaredError, "mean_squared_error")

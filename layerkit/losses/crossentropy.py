@@ -44,7 +44,8 @@ class BinaryCrossentropy(Crossentropy):
     """``v = -mean(t log p + (1 - t) log(1 - p))`` over the last axis, for targets t and probabilities p of length n.
 
     From logits z, ``p = sigmoid(z)``: ``v = mean(t max(-z, 0) + (1 - t) max(z, 0) + log1p(exp(-|z|)))`` and
-    ``dz = dv (p - t) / n``. From probabilities ``dp = dv (p - t) / (p (1 - p)) / n``, and 0 where p was kept from 0 or 1.
+    ``dz = dv (p - t) / n``. From probabilities ``dp = dv (p - t) / (p (1 - p)) / n``, and 0 where p was
+    kept from 0 or 1.
 
     Args:
         from_logits: see `Crossentropy`.

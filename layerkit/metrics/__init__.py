@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from layerkit import losses
-from layerkit.errors import ArgumentError, UnknownNameError
+from layerkit.errors import UnknownNameError
 from layerkit.metrics.accuracy import Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
 from layerkit.metrics.mean import Mean, MeanMetricWrapper
 from layerkit.metrics.metric import Metric
 from layerkit.metrics.regression import MeanAbsoluteError, MeanSquaredError
 from layerkit.names import Names, nearest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 NAMES = Names[Metric](
-    "metric",
+    Metric,
     (
         *(Accuracy, BinaryAccuracy, CategoricalAccuracy, Mean, MeanAbsoluteError, MeanSquaredError),
         SparseCategoricalAccuracy,
     ),
     {
-        "mse": MeanSquaredError, "MSE": MeanSquaredError, "mae": MeanAbsoluteError, "MAE": MeanAbsoluteError,
+        "mse": MeanSquaredError,
+        "MSE": MeanSquaredError,
+        "mae": MeanAbsoluteError,
+        "MAE": MeanAbsoluteError,
     },
+    accepted="a name, a Metric, a Loss, or a function f(y_true, y_pred)",
+    from_function=MeanMetricWrapper,
 )
 
 
-def get(identifier: str | Metric | type[Metric] | losses.Loss | Callable[..., Any]) -> Metric:
+def get(identifier: Any) -> Metric:
     """Return a metric: by name, from a class, a loss, a function f(y_true, y_pred), or itself.
 
     A name that is not a metric's may be a loss's: its mean is the metric. A string becomes the metric's name, as in
@@ -37,23 +39,15 @@ def get(identifier: str | Metric | type[Metric] | losses.Loss | Callable[..., An
         UnknownNameError: no metric and no loss has this name.
         ArgumentError: it is none of these.
     """
-    if isinstance(identifier, Metric):
-        return identifier
-    if isinstance(identifier, str):
-        if identifier in NAMES:
-            return NAMES.find(identifier)(name=identifier)
-        if identifier in losses.NAMES:
-            return MeanMetricWrapper(losses.get(identifier), name=identifier)
-        known = ["accuracy", *NAMES, *losses.NAMES]
-        raise UnknownNameError(
-            f"metric: the name must be a known one. Received: {identifier!r}. {nearest(identifier, known)}"
-        )
-    if isinstance(identifier, type) and issubclass(identifier, Metric):
-        return identifier()
-    if isinstance(identifier, losses.Loss) or callable(identifier):
-        return MeanMetricWrapper(identifier)
-    raise ArgumentError(
-        f"A metric must be a name, a Metric, a Loss, or a function f(y_true, y_pred). Received: {identifier!r}"
+    if not isinstance(identifier, str):
+        return NAMES.get(identifier)
+    if identifier in NAMES:
+        return NAMES.find(identifier)(name=identifier)
+    if identifier in losses.NAMES:
+        return MeanMetricWrapper(losses.get(identifier), name=identifier)
+    raise UnknownNameError(
+        f"metric: the name must be a known one. Received: {identifier!r}. "
+        f"{nearest(identifier, [*NAMES, *losses.NAMES])}"
     )
 
 

@@ -47,7 +47,8 @@ class Metric(HoldsState, Configurable):
     def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Add a batch to the totals."""
         raise ArgumentError(
-            f"{type(self).__name__}: a metric must define update(self, xp, y_true, y_pred, sample_weight). Received: none."
+            f"{type(self).__name__}: a metric must define update(self, xp, y_true, y_pred, sample_weight). "
+            f"Received: none."
         )
 
     def compute(self, xp: Backend) -> Array:

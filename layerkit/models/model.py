@@ -11,7 +11,7 @@ from layerkit import losses, optimizers
 from layerkit.callbacks import CallbackList, History
 from layerkit.callbacks.callback import check_callbacks
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
-from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.layers.layer import Home, Layer, LayerArguments, Shape
 from layerkit.models.summary import summary
 from layerkit.names import nearest
 from layerkit.training import loop
@@ -55,7 +55,7 @@ class Model(Layer):
         self.seed = check_seed(seed, type(self).__name__)
         if self.seed is None:
             self.seed = fresh_seed()
-        self.settle(find_backend(backend), self._dtype or "float32", self.seed, "")
+        self.settle(Home(find_backend(backend), "float32", self.seed, ""))
         self.history: History | None = None
         self._step: Step | None = None
         self._shuffles = 0
@@ -110,12 +110,14 @@ class Model(Layer):
             built=self.built,
             optimizer_variables=self._step.optimizer.variables if self._step is not None else [],
         )
-        (print_fn or (lambda line: sys.stdout.write(line + "\n")))(text)
+        if print_fn is not None:
+            print_fn(text)
+        else:
+            sys.stdout.write(text + "\n")
 
     def pack(self) -> None:
         """Lay the weights side by side in memory, so that an optimizer reaches them in one call."""
-        home = self._settle()
-        pack([variable for variable in self.weights if variable.trainable], home.xp)
+        pack([variable for variable in self.weights if variable.trainable], self.xp)
 
     @override
     def to(self, xp: str | Backend) -> Self:
@@ -216,9 +218,8 @@ class Model(Layer):
     # Training.
 
     def _rules(self, loss: Loss | None) -> Rules:
-        home = self._settle()
         return Rules(
-            dtype=home.dtype,
+            dtype=self.dtype,
             output_shape=self.compute_output_shape,
             loss=loss,
             input_dtype=self._input_dtype(),
@@ -241,7 +242,7 @@ class Model(Layer):
                 )
             for layer in self._walk():
                 if type(layer).forward is Layer.forward and type(layer).backward is Layer.backward:
-                    layer.backward(self.xp, None, x)  # says what is missing
+                    layer.backward(self.xp, None, self.xp.asarray(x))  # says what is missing
         self.build_for((None, *x.shape[1:]))
         if y is not None:
             output = self.compute_output_shape((None, *x.shape[1:]))
@@ -335,13 +336,15 @@ class Model(Layer):
             chosen = [history, *chosen]
         shows = [Progress(verbose, epochs)] if verbose else []
         called = CallbackList([*chosen, *shows], self, {"verbose": verbose, "epochs": epochs, "steps": steps})
-        order = None
+        order: Callable[[int], Any] | None = None
         if shuffle and isinstance(data, ArrayData) and data.steps > 1:
             passes = loop.row_order(self.seed or 0, data.rows)
 
-            def order(number: int) -> Any:
+            def shuffled(_: int) -> Any:
                 self._shuffles += 1
                 return passes(self._shuffles)
+
+            order = shuffled
 
         def validate(epoch: int) -> dict[str, float] | None:
             if checking is None or not validates(epoch + 1):

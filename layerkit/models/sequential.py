@@ -99,9 +99,7 @@ class Sequential(Model):
             layer._name = f"{layer.name}_{number}"
         elif layer._name is None:
             layer._name = layer.name
-        home = self._settle()
-        prefix = f"{home.path}/" if home.path else ""
-        layer.settle(home.xp, home.dtype, home.seed, f"{prefix}{layer.name}")
+        layer.settle(self.home.inside(layer.name, self.dtype))
         self._children[layer.name] = layer
 
     def pop(self, rebuild: bool = True) -> Layer | None:
@@ -117,21 +115,6 @@ class Sequential(Model):
             self._step.replan()
         return layer
 
-    @override
-    def settle(self, xp: Backend, dtype: str, seed: int, path: str) -> None:
-        """Say where the model will live; within another model, that one decides."""
-        if self._home is None or (path and not self.built):
-            self._home = None
-            super().settle(xp, self._dtype or dtype, seed, path)
-            for layer in self.sublayers:
-                if not layer.built:
-                    layer._home = None
-                    layer.settle(xp, self.dtype, seed, f"{path}/{layer.name}")
-
-    @override
-    def _settle(self) -> Any:
-        return self._home
-
     def _rebuild(self) -> None:
         shape = self._input_shape or (self._input.shape if self._input is not None else None)
         if shape is not None and self._stack:
@@ -144,7 +127,8 @@ class Sequential(Model):
         if input_shape is None:
             if self._input is None:
                 raise NotReadyError(
-                    f"{self.name}: build needs the shape of x. Received: none. Give build((None, features)), or an Input."
+                    f"{self.name}: build needs the shape of x. Received: none. "
+                    f"Give build((None, features)), or an Input."
                 )
             input_shape = self._input.shape
         shape = tuple(input_shape)

@@ -145,7 +145,7 @@ class Optimizer(Configurable):
     # What the framework calls.
 
     def build(self, variables: Iterable[Variable]) -> None:
-        """Take charge of these parameters: allocate their gradient vector and slots. Those known already keep theirs."""
+        """Take charge of these parameters: allocate gradients and slots. Those known already keep theirs."""
         fresh = [variable for variable in variables if variable not in self._offsets]
         if self.built and not fresh:
             return
@@ -178,7 +178,7 @@ class Optimizer(Configurable):
             vectors["gradient"].move(xp)
 
     def gradient(self, variable: Variable) -> Array:
-        """Return the state that holds this parameter's gradient: a stretch of the gradient vector, to be assigned to."""
+        """Return the state that holds this parameter's gradient: a stretch of the gradient vector."""
         offset = self._offsets[variable]
         vector = self._vectors[variable.dtype]["gradient"].value
         return self.xp.view(vector, offset, offset + variable.size, variable.shape)

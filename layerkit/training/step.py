@@ -22,7 +22,6 @@ Shape = tuple[int | None, ...]
 class Trainable(Protocol):
     """What training needs of a model."""
 
-    name: str
     stop_training: bool
 
     @property

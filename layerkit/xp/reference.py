@@ -41,7 +41,7 @@ def linear_grad(
 def sigmoid(xp: Backend, x: Array) -> Array:
     """``1 / (1 + exp(-x))``, as ``e = exp(-|x|)``; ``1 / (1 + e)`` for x ≥ 0 and ``e / (1 + e)`` below.
 
-    exp(-x) overflows for x << 0, and 0.5 tanh(x / 2) + 0.5 has no correct digit left there; this form has neither fault.
+    exp(-x) overflows for x << 0, and 0.5 tanh(x / 2) + 0.5 has no correct digit left there; this has neither fault.
     """
     e = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1.0, e) / (1.0 + e)

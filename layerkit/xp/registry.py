@@ -19,7 +19,7 @@ from layerkit.names import nearest
 from layerkit.xp.backend import Backend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 BUILT_IN = {
     "numpy": "layerkit_numpy:NumpyBackend",
@@ -65,7 +65,8 @@ def backend(name: str | Backend | None = None) -> Backend:
     target = BUILT_IN.get(kind) or _registered().get(kind)
     if target is None:
         raise UnknownNameError(
-            f"backend: the name must be that of an installed backend. Received: {name!r}. {nearest(kind, backend_names())}"
+            f"backend: the name must be that of an installed backend. Received: {name!r}. "
+            f"{nearest(kind, backend_names())}"
         )
     module_name, _, class_name = target.partition(":")
     try:
@@ -83,7 +84,7 @@ def backend(name: str | Backend | None = None) -> Backend:
 
 
 @contextlib.contextmanager
-def use_backend(name: str | Backend) -> Iterator[Backend]:
+def use_backend(name: str | Backend) -> Generator[Backend]:
     """Make a backend the current one within a ``with`` block, in this thread or task only."""
     chosen = backend(name)
     token = _current.set(chosen)

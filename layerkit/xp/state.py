@@ -25,7 +25,8 @@ class Variable:
         trainable: whether it is a parameter, to be changed by an optimizer.
     """
 
-    __slots__ = ("__weakref__", "_array", "dtype", "flat", "name", "offset", "path", "shape", "size", "trainable", "xp")
+    xp: Backend
+    _array: Array
 
     def __init__(self, xp: Backend, values: Any, dtype: str, name: str, *, trainable: bool = False) -> None:
         self.xp = xp
