@@ -12,7 +12,7 @@ from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackends
 from layerkit.names import snake_case
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend, backend_of
-from layerkit.xp.state import HoldsState, Variable
+from layerkit.xp.state import HoldsState, Variable, note_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -285,6 +285,7 @@ class Layer(HoldsState, Configurable):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+        note_change()
         for child in self.sublayers:
             child.trainable = value
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 
+# Below every count, so that no samples give 0 / tiny = 0.
+_TINY = 1e-300
+
+
 class MeanMetric(Metric):
     """``Σ w v / Σ w`` over all samples, for values v and weights w (1 where none are given); 0 of no samples.
 
@@ -57,7 +61,7 @@ class MeanMetric(Metric):
 
     @override
     def compute(self, xp: Backend) -> Array:
-        return xp.where(self.count == 0, 0.0, self.total / xp.where(self.count == 0, 1.0, self.count))
+        return self.total / xp.maximum(self.count, _TINY)
 
 
 class Mean(MeanMetric):

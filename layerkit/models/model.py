@@ -129,7 +129,6 @@ class Model(Layer):
             self._step.optimizer.move(target)
             for metric in self._step.all_metrics:
                 metric.to(target)
-            self._step.replan()
         return self
 
     # Compiling.

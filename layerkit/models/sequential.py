@@ -10,6 +10,7 @@ from layerkit.errors import ArgumentError, NotReadyError
 from layerkit.layers.input import Input
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.models.model import Model
+from layerkit.xp.state import note_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,6 +83,7 @@ class Sequential(Model):
             self._input = Input(layer.declared_input_shape)
         self._take_in(layer)
         self._stack.append((f"{layer.name}/", layer))
+        note_change()
         if rebuild:
             self._rebuild()
 
@@ -107,12 +109,11 @@ class Sequential(Model):
         if not self._stack:
             return None
         _, layer = self._stack.pop()
+        note_change()
         if all(other is not layer for _, other in self._stack):
             del self._children[layer.name]
         if not self._stack and self._input is None:
             self.built = False
-        if rebuild and self._step is not None:
-            self._step.replan()
         return layer
 
     def _rebuild(self) -> None:

@@ -87,7 +87,6 @@ class Optimizer(Configurable):
         self._parameters: list[Variable] = []
         self._vectors: dict[str, dict[str, Variable]] = {}
         self._offsets: dict[Variable, int] = {}
-        self._planned: tuple[Variable, ...] | None = None
         self._segments: list[Segment] = []
 
     # What a subclass gives.
@@ -153,7 +152,6 @@ class Optimizer(Configurable):
         if self._parameters:
             self.move(self._parameters[0].xp)
         self.built = True
-        self._planned = None
         for dtype in {variable.dtype: None for variable in self._parameters}:
             group = [variable for variable in self._parameters if variable.dtype == dtype]
             offset = 0
@@ -171,7 +169,6 @@ class Optimizer(Configurable):
     def move(self, xp: Backend) -> None:
         """Move all state to another backend."""
         self.xp = xp
-        self._planned = None
         for variable in self.variables:
             variable.move(xp)
         for vectors in self._vectors.values():
@@ -186,8 +183,6 @@ class Optimizer(Configurable):
     def plan(self, variables: Sequence[Variable]) -> None:
         """Prepare to update these parameters and no others."""
         chosen = tuple(variables)
-        if self._planned is not None and len(chosen) == len(self._planned) and all(map(_same, chosen, self._planned)):
-            return
         pack(self._parameters, self.xp)
         runs: list[list[Variable]] = []
         for variable in sorted(chosen, key=lambda v: (v.dtype, self._offsets[v])):
@@ -203,7 +198,6 @@ class Optimizer(Configurable):
                 runs.append([variable])
         self._segments = [self._segment(run) for run in runs]
         self._gradients = [self.gradient(variable) for variable in chosen]
-        self._planned = chosen
 
     def _segment(self, run: list[Variable]) -> Segment:
         first, size = run[0], sum(variable.size for variable in run)
@@ -286,10 +280,6 @@ class Optimizer(Configurable):
         """Take one step with pairs of gradient and variable."""
         pairs = list(grads_and_vars)
         self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
-
-
-def _same(a: object, b: object) -> bool:
-    return a is b
 
 
 def _listed(values: dict[str, float]) -> str:

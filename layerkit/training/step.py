@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from layerkit import metrics as metrics_room
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError
 from layerkit.metrics import Mean
+from layerkit.xp.state import changes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,7 @@ class Step:
         self.weighted: list[Metric] = []
         self._resolved = False
         self._targets: list[tuple[str, Array]] = []
-        self._planned: list[Variable] | None = None
+        self._planned: int | None = None
         for identifier in (*metrics, *weighted_metrics):  # unknown names are refused by `compile` already
             if not isinstance(identifier, str) or identifier.lower() not in ("accuracy", "acc", "crossentropy", "ce"):
                 metrics_room.get(identifier)
@@ -80,15 +81,10 @@ class Step:
         self.metrics, self.weighted, self._resolved = plain, weighted, True
 
     def plan(self) -> None:
-        """Prepare for the weights that are trainable now, on the backend where they are now."""
-        trainable = self.model.trainable_weights
-        if (
-            self._planned is not None
-            and self.optimizer.xp is self.model.xp
-            and len(trainable) == len(self._planned)
-            and all(a is b for a, b in zip(trainable, self._planned, strict=True))
-        ):
+        """Prepare for the weights that are trainable now, where they are now."""
+        if self._planned == changes():
             return
+        trainable = self.model.trainable_weights
         self.optimizer.build([variable for variable in self.model.weights if variable.trainable])
         self.optimizer.plan(trainable)
         chosen = set(trainable)
@@ -97,11 +93,7 @@ class Step:
             for name, variable in self.model.named_weights().items()
             if variable in chosen
         ]
-        self._planned = trainable
-
-    def replan(self) -> None:
-        """Forget the plan: weights have moved."""
-        self._planned = None
+        self._planned = changes()
 
     @property
     def all_metrics(self) -> list[Metric]:

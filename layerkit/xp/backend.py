@@ -81,9 +81,9 @@ class Backend:
     def __init__(self, namespace: Any, device: str = "") -> None:
         self.namespace = namespace
         self.device = device
-        # As attributes of the instance, array words cost one dictionary look-up.
+        # As attributes of the instance, array words cost one dictionary look-up. What the class defines, it replaces.
         for word in words.ARRAY_WORDS:
-            if hasattr(namespace, word):
+            if hasattr(namespace, word) and not hasattr(type(self), word):
                 setattr(self, word, getattr(namespace, word))
 
     def __getattr__(self, word: str) -> Callable[..., Any]:

@@ -14,6 +14,24 @@ if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 
+_changes = 0
+_NOTHING: dict[str, Any] = {}
+
+
+def changes() -> int:
+    """Return a number that grows whenever state is made or moved, or is said to be trainable or not.
+
+    What was planned for the weights of a model holds as long as it stays the same.
+    """
+    return _changes
+
+
+def note_change() -> None:
+    """Make `changes` grow."""
+    global _changes  # noqa: PLW0603 - one count for the process is the point
+    _changes += 1
+
+
 class Variable:
     """A named array of fixed address, changed only by `assign`.
 
@@ -40,6 +58,7 @@ class Variable:
         # Where the array lies, once `pack` has put it into a flat one beside others.
         self.flat: Array | None = None
         self.offset = 0
+        note_change()
 
     @property
     def value(self) -> Array:
@@ -86,12 +105,14 @@ class Variable:
             self.xp = xp
             self.flat = None
             self.offset = 0
+            note_change()
 
     def place(self, flat: Array, offset: int) -> None:
         """Move into a flat array of the same backend, from `offset` on."""
         view = self.xp.view(flat, offset, offset + self.size, self.shape)
         self.xp.assign(view, self._array)
         self._array, self.flat, self.offset = view, flat, offset
+        note_change()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
         return _rebuilt(*self.__reduce__()[1])
@@ -146,7 +167,7 @@ class HoldsState:
 
     def __getattr__(self, attribute: str) -> Any:
         # Only reached where no plain attribute of this name exists.
-        bound = self.__dict__.get("_bound", {})
+        bound: dict[str, Variable] = self.__dict__.get("_bound", _NOTHING)
         if attribute in bound:
             return bound[attribute].value
         if attribute.startswith("_"):

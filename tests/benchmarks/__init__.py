@@ -1,0 +1,1 @@
+"""Measured comparisons. ``python -m tests.benchmarks`` prints them; none of them is a test."""
