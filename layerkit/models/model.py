@@ -15,6 +15,7 @@ from layerkit.layers.layer import Home, Layer, LayerArguments, Shape
 from layerkit.models.summary import summary
 from layerkit.names import nearest
 from layerkit.training import loop
+from layerkit.training.arrays import is_array
 from layerkit.training.data import ArrayData, BatchData, Rules, check_class_weight, make_data
 from layerkit.training.progress import Progress, check_verbose
 from layerkit.training.step import Step
@@ -230,7 +231,7 @@ class Model(Layer):
 
     def _prepare(self, step: Step, data: ArrayData | BatchData, *, training: bool) -> None:
         """Build the model and the metrics for this data, and check that it can be trained."""
-        x, y, _ = data.peek() if isinstance(data, BatchData) else next(data.batches())
+        x, y = data.row_shapes()
         if training:
             if step.loss is None:
                 raise NotReadyError("fit: training needs a loss. Received: compile(loss=None). Give compile a loss.")
@@ -241,11 +242,10 @@ class Model(Layer):
                 )
             for layer in self._walk():
                 if type(layer).forward is Layer.forward and type(layer).backward is Layer.backward:
-                    layer.backward(self.xp, None, self.xp.asarray(x))  # says what is missing
-        self.build_for((None, *x.shape[1:]))
+                    layer.backward(self.xp, None, self.xp.zeros(()))  # says what is missing
+        self.build_for(x)
         if y is not None:
-            output = self.compute_output_shape((None, *x.shape[1:]))
-            step.resolve((None, *y.shape[1:]), output)
+            step.resolve(y, self.compute_output_shape(x))
         if training:
             step.plan()
 
@@ -320,13 +320,17 @@ class Model(Layer):
         rules = self._rules(step.loss)
         if step.loss is None:
             raise NotReadyError("fit: training needs a loss. Received: compile(loss=None). Give compile a loss.")
-        held_out: Any = None
+        data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="fit")
+        if validation_split and validation_data is not None:
+            raise ArgumentError(
+                f"fit: give validation_split, or validation_data. Received: both, validation_split={validation_split}"
+            )
         if validation_split:
-            x, y, sample_weight, held_out = _split(rules, x, y, sample_weight, validation_split, validation_data)
-        data = make_data(rules, x, y, sample_weight, batch_size=batch_size, class_weight=class_weight, caller="fit")
-        checking = self._validation(
-            rules, validation_data if held_out is None else held_out, validation_batch_size or batch_size
-        )
+            data, checking = data.split(validation_split, validation_batch_size)
+        else:
+            checking = _validation_data(rules, validation_data, validation_batch_size, batch_size)
+        if class_weight is not None:
+            data.weigh_classes(class_weight)
         self._prepare(step, data, training=True)
         steps = steps_per_epoch or data.steps
         history = next((callback for callback in chosen if isinstance(callback, History)), None)
@@ -361,18 +365,6 @@ class Model(Layer):
             validate=validate,
         )
         return history
-
-    def _validation(self, rules: Rules, given: Any, batch_size: int | None) -> ArrayData | BatchData | None:
-        if given is None:
-            return None
-        x, y, weight = given, None, None
-        if isinstance(given, (tuple, list)):
-            if len(given) not in (2, 3):  # pyright: ignore[reportUnknownArgumentType]
-                raise DataError(
-                    f"fit: validation_data must be (x, y) or (x, y, sample_weight). Received: {len(given)} parts"  # pyright: ignore[reportUnknownArgumentType]
-                )
-            x, y, weight = (*given, None)[:3]  # pyright: ignore[reportUnknownVariableType]
-        return make_data(rules, x, y, weight, batch_size=batch_size, caller="fit", prefix="validation ")
 
     def evaluate(
         self,
@@ -411,8 +403,7 @@ class Model(Layer):
         _check_count("predict", "steps", steps, 1)
         rules = self._rules(None)
         data = make_data(rules, x, None, None, batch_size=batch_size, targets=False, caller="predict")
-        first, _, _ = data.peek() if isinstance(data, BatchData) else next(data.batches())
-        self.build_for((None, *first.shape[1:]))
+        self.build_for(data.row_shapes()[0])
         called = self._called(callbacks, verbose, steps or data.steps)
         return loop.predict(self, loop.Batches(data, steps), called)
 
@@ -457,7 +448,9 @@ class Model(Layer):
         caller = "train_on_batch" if training else "test_on_batch"
         rules = self._rules(step.loss)
         class_weight = check_class_weight(class_weight)
-        data = make_data(rules, x, y, sample_weight, batch_size=sys.maxsize, class_weight=class_weight, caller=caller)
+        data = make_data(rules, x, y, sample_weight, batch_size=_one_batch(caller, x), caller=caller)
+        if class_weight is not None:
+            data.weigh_classes(class_weight)
         self._prepare(step, data, training=training)
         step.reset()
         batch = next(data.batches())
@@ -468,7 +461,7 @@ class Model(Layer):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for these rows, as a NumPy array."""
-        return self.predict(x, batch_size=sys.maxsize, verbose=0)
+        return self.predict(x, batch_size=_one_batch("predict_on_batch", x), verbose=0)
 
     def __call__(self, x: Any, *, training: bool = False) -> Array:
         """Return the output for an array or a list, as an array of the model's backend."""
@@ -501,25 +494,24 @@ def _check_validation_freq(freq: Any) -> Callable[[int], bool]:
     return lambda number: number % freq == 0
 
 
-def _split(rules: Rules, x: Any, y: Any, weight: Any, share: float, validation_data: Any) -> tuple[Any, Any, Any, Any]:
-    """Return x, y and weights of the first rows, and (x, y, weights) of the last `share` of them."""
-    if validation_data is not None:
-        raise ArgumentError(f"fit: give validation_split, or validation_data. Received: both, validation_split={share}")
-    if not 0 < share < 1:
-        raise ArgumentError(f"fit: validation_split must be from 0 to below 1. Received: validation_split={share}")
-    whole = make_data(rules, x, y, weight, batch_size=None, caller="fit")
-    if isinstance(whole, BatchData):
-        raise ArgumentError(
-            f"fit: validation_split needs arrays, whose rows it can divide. Received: x of type {type(x).__name__}. "
-            f"Use validation_data."
-        )
-    x, y = rules.inputs(x), rules.targets(y, rules.inputs(x))
-    weight = None if weight is None else rules.weights(weight, x)
-    first = int(len(x) * (1.0 - share))
-    if first in (0, len(x)):
-        raise ArgumentError(
-            f"fit: validation_split must leave rows on both sides. "
-            f"Received: validation_split={share} of {len(x)} rows, {first} left to train on"
-        )
-    cut = (x[first:], y[first:], None if weight is None else weight[first:])
-    return x[:first], y[:first], None if weight is None else weight[:first], cut
+def _validation_data(
+    rules: Rules, given: Any, validation_batch_size: int | None, batch_size: int | None
+) -> ArrayData | BatchData | None:
+    if given is None:
+        return None
+    x, y, weight = given, None, None
+    if isinstance(given, (tuple, list)):
+        if len(given) not in (2, 3):  # pyright: ignore[reportUnknownArgumentType]
+            raise DataError(
+                f"fit: validation_data must be (x, y) or (x, y, sample_weight). Received: {len(given)} parts"  # pyright: ignore[reportUnknownArgumentType]
+            )
+        x, y, weight = (*given, None)[:3]  # pyright: ignore[reportUnknownVariableType]
+        validation_batch_size = validation_batch_size or batch_size
+    return make_data(rules, x, y, weight, batch_size=validation_batch_size, caller="fit", place=" of validation_data")
+
+
+def _one_batch(caller: str, x: Any) -> int:
+    """Return a batch size that no array reaches."""
+    if not is_array(x):
+        raise DataError(f"{caller}: x must be an array or nested lists. Received: {type(x).__name__}")
+    return sys.maxsize

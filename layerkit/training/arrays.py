@@ -14,67 +14,88 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# How much of an array is looked at in one go: larger than a cache, small beside any memory.
-_CHUNK_BYTES = 1 << 24
+CHUNK_BYTES = 1 << 24
+"""How much of an array is looked at in one go: larger than a cache, small beside any memory."""
+
+_PROTOCOLS = ("__array__", "__array_namespace__", "__array_interface__", "__dlpack__")
+
+
+def is_a(value: Any, *kinds: type) -> bool:
+    """The same as `isinstance`, for values of any type, which it leaves as they are to a type checker."""
+    return isinstance(value, kinds)
 
 
 def is_array(value: Any) -> bool:
     """Tell whether this is one array (or a nested list), rather than an iterable of batches."""
-    return (
-        isinstance(value, (list, tuple, np.ndarray))
-        or hasattr(value, "__array__")
-        or hasattr(value, "__array_namespace__")
-        or hasattr(value, "__array_interface__")
-    )
+    if is_a(value, list, tuple) or any(hasattr(value, protocol) for protocol in _PROTOCOLS):
+        return True
+    try:
+        memoryview(value).release()
+    except TypeError:
+        return False
+    return not is_a(value, bytes, bytearray)
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
     """Return host data as a NumPy array of numbers, without a copy where that can be.
 
     Raises:
-        DataError: it holds no numbers, has ragged rows, or is empty.
+        DataError: it holds no numbers, has ragged rows, is sparse or masked, or is empty.
     """
-    array = _converted(value, name)
-    if array.dtype.kind not in "fiub":
-        kind = {"U": "strings", "S": "strings", "O": "Python objects", "c": "complex numbers"}.get(
-            array.dtype.kind, str(array.dtype)
-        )
+    if hasattr(value, "tocsr"):
         raise DataError(
-            f"{name} must hold numbers. Received: {kind} (dtype {array.dtype}). "
+            f"{name} must be dense. Received: a sparse matrix, {type(value).__name__}. Convert it with toarray()."
+        )
+    if np.ma.is_masked(value):
+        raise DataError(
+            f"{name} must have no masked elements. Received: {np.ma.count_masked(value)} of them. "  # pyright: ignore[reportUnknownMemberType]
+            f"Fill them with filled()."
+        )
+    array = _converted(value, name)
+    if array.size == 0:
+        raise DataError(f"{name} must have at least one row and one column. Received: shape {array.shape}")
+    if array.dtype.kind not in "fiub":
+        found: Any = next((item for item in array.flat if not isinstance(item, (int, float, np.number))), array.item(0))
+        if is_a(found, np.generic):
+            found = found.item()
+        raise DataError(
+            f"{name} must hold numbers. Received: {found!r}, in an array of dtype {array.dtype}. "
             f"Encode categories as integers, and convert columns with astype('float32')."
         )
     if array.ndim == 0:
-        raise DataError(f"{name} must have a row for each sample. Received: a single number, {array[()]}")
-    if array.size == 0:
-        raise DataError(f"{name} must have at least one row and one column. Received: shape {array.shape}")
+        raise DataError(f"{name} must have a row for each sample. Received: a single number, {array.item()}")
     return array
 
 
 def _converted(value: Any, name: str) -> NDArray[Any]:
-    owner = backend_of(value) if not isinstance(value, (list, tuple)) else None
+    owner = None if is_a(value, list, tuple) else backend_of(value)
     if owner is not None:
         return owner.to_numpy(value)
     for attribute in ("detach", "cpu"):  # a tensor of PyTorch, perhaps on a device
         if hasattr(value, attribute):
             value = getattr(value, attribute)()
-    if hasattr(value, "tocsr"):
-        raise DataError(
-            f"{name} must be dense. Received: a sparse matrix, {type(value).__name__}. Convert it with {name}.toarray()."
-        )
     try:
-        if hasattr(value, "__array_namespace__") and not hasattr(value, "__array__"):
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             return np.from_dlpack(value)
-        return np.asarray(value)
-    except (ValueError, TypeError) as error:
+        # A table of numbers of several kinds (bool beside float, say) is one of objects to NumPy.
+        kinds = {getattr(dtype, "kind", "O") for dtype in _column_dtypes(value)}
+        return np.asarray(value, "float64" if len(kinds) > 1 and kinds <= set("fiub") else None)
+    except (ValueError, TypeError, AttributeError, BufferError) as error:
         raise DataError(
             f"{name} must be an array, or rows of equal length. Received: {type(value).__name__}, of which NumPy says: "
             f"{str(error).rstrip('.')}."
         ) from error
 
 
+def _column_dtypes(value: Any) -> list[Any]:
+    """Return the dtypes of a table's columns, as pandas has them; none for anything else."""
+    dtypes = getattr(value, "dtypes", None)
+    return list(dtypes) if hasattr(dtypes, "__iter__") else []  # type: ignore[arg-type]
+
+
 def chunks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield (first row, rows) of a few megabytes each: a memory map is never loaded whole."""
-    rows = max(1, _CHUNK_BYTES // max(1, array.nbytes // len(array)))
+    rows = max(1, CHUNK_BYTES // max(1, array.nbytes // len(array)))
     for start in range(0, len(array), rows):
         yield start, array[start : start + rows]
 
@@ -93,24 +114,42 @@ def check_finite(array: NDArray[Any], name: str, dtype: str) -> None:
             # One sum is a cheap test; only if it fails (or overflows) are the elements looked at.
             if np.isfinite(np.add.reduce(rounded, axis=None)):
                 continue
-            bad = np.argwhere(~np.isfinite(rounded))
-            if len(bad):
-                place = (start + int(bad[0][0]), *map(int, bad[0][1:]))
+            found = _first(~np.isfinite(rounded), start, rows)
+            if found is not None:
+                value, place = found
                 raise DataError(
-                    f"{name} must hold finite numbers{'' if dtype == 'float64' else f' of {dtype}'}. "
-                    f"Received: {rows[tuple(bad[0])]} at {name}[{', '.join(map(str, place))}]. "
-                    f"Remove or fill such rows, for instance with numpy.nan_to_num."
+                    f"{name} must hold finite numbers. Received: {value} at {place}. Fill or remove such rows."
+                    if not np.isfinite(value)
+                    else f"{name} must hold numbers that {dtype} can hold. Received: {value} at {place}. "
+                    f"Scale the data, or give the model dtype='float64'."
                 )
 
 
-def check_range(array: NDArray[Any], name: str, low: float, high: float, rule: str) -> None:
-    """Check that no element is outside [low, high].
+def check_range(
+    array: NDArray[Any], low: float, high: float, rule: str, *, ignored: float | None = None, whole: bool = False
+) -> None:
+    """Check that no element is outside [low, high], and with `whole`, that none has a fraction; `ignored` may occur.
 
     Raises:
         DataError: one is; the first one is named, after `rule`.
     """
     for start, rows in chunks(array):
-        if rows.min() < low or rows.max() > high:
-            bad = np.argwhere((rows < low) | (rows > high))[0]
-            place = (start + int(bad[0]), *map(int, bad[1:]))
-            raise DataError(f"{rule} Received: {rows[tuple(bad)]} at {name}[{', '.join(map(str, place))}].")
+        looked_at_closely = rows.min() < low or rows.max() > high or (whole and rows.dtype.kind == "f")
+        if not looked_at_closely:
+            continue
+        bad = (rows < low) | (rows > high)
+        if whole:
+            bad |= rows != np.rint(rows)
+        if ignored is not None:
+            bad &= rows != ignored
+        found = _first(bad, start, rows)
+        if found is not None:
+            raise DataError(f"{rule} Received: {found[0]} at {found[1]}.")
+
+
+def _first(bad: NDArray[np.bool_], start: int, rows: NDArray[Any]) -> tuple[Any, list[int]] | None:
+    """Return the first bad element and its index, for rows that stand at `start` in the whole."""
+    if not bad.any():
+        return None
+    index = np.unravel_index(int(np.argmax(bad)), bad.shape)
+    return rows[index].item(), [start + int(index[0]), *map(int, index[1:])]

@@ -6,12 +6,14 @@ loader) is asked for one batch after the other. Both end as tuples (x, y, sample
 
 from __future__ import annotations
 
+import contextlib
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from layerkit.errors import ArgumentError, DataError, ShapeError
-from layerkit.training.arrays import as_array, check_finite, check_range, is_array
+from layerkit.training.arrays import CHUNK_BYTES, as_array, check_finite, check_range, is_a, is_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 Shape = tuple[int | None, ...]
 Batch = tuple["NDArray[Any]", "NDArray[Any] | None", "NDArray[Any] | None"]
 
+LABEL_DTYPE = "int32"
+
 
 class Rules:
     """What the model asks of its data: the shape of x, the shape and range of y, the dtypes.
@@ -32,7 +36,7 @@ class Rules:
         output_shape: a function from the shape of x to that of the output; it refuses an x that does not fit.
         loss: says what targets must look like; None where there are no targets.
         input_dtype: of x; None leaves integers as they are.
-        input_width: the shape of one row of x if the model is built for it.
+        input_shape: the shape of x if the model is built for it.
     """
 
     def __init__(
@@ -44,17 +48,31 @@ class Rules:
         input_shape: Shape | None,
     ) -> None:
         self.dtype = dtype
-        self.output_shape = output_shape
         self.loss = loss
         self.input_dtype = input_dtype
         self.input_shape = input_shape
+        self._output_shape = output_shape
+        self._outputs: dict[Shape, Shape] = {}
+
+    @property
+    def dtypes(self) -> tuple[str | None, str, str]:
+        """The dtypes of x, y and weights within the model."""
+        labels = self.loss is not None and self.loss.labels
+        return self.input_dtype, LABEL_DTYPE if labels else self.dtype, self.dtype
+
+    def output(self, x: NDArray[Any]) -> Shape:
+        """Return the shape of the output for x, which is refused if it does not fit."""
+        shape = x.shape if x.ndim == 1 else (None, *x.shape[1:])
+        if shape not in self._outputs:
+            self._outputs[shape] = self._output_shape(shape)
+        return self._outputs[shape]
 
     def inputs(self, value: Any, name: str = "x") -> NDArray[Any]:
         """Return x, checked."""
         x = as_array(value, name)
         if x.ndim == 1 and self.input_shape is not None and self.input_shape[1:] == (1,):
             x = x.reshape(-1, 1)  # as Keras does: a column, where the model takes rows of one number
-        self.output_shape((None, *x.shape[1:]) if x.ndim > 1 else x.shape)
+        self.output(x)
         check_finite(x, name, self.input_dtype or self.dtype)
         return x
 
@@ -66,40 +84,32 @@ class Rules:
                 f"{name} must have a row for each row of x, {len(x)}. Received: {len(y)} rows, shape {y.shape}"
             )
         check_finite(y, name, self.dtype)
-        if self.loss is None:
+        loss = self.loss
+        if loss is None:
             return y
-        output = self.output_shape((None, *x.shape[1:]))
-        wanted = self.loss.align((None, *y.shape[1:]), output)
-        if self.loss.labels:
-            y = self._labels(y, name, int(output[-1] or 0))
-        elif self.loss.target_range is not None:
-            low, high = self.loss.target_range
-            rule = f"{self.loss.name}: targets must be from {low:g} to {high:g}."
-            check_range(y, name, low, high, rule)
-        return y.reshape(len(y), *(n for n in wanted[1:] if n is not None)) if None not in wanted[1:] else y
-
-    def _labels(self, y: NDArray[Any], name: str, classes: int) -> NDArray[Any]:
-        assert self.loss is not None  # noqa: S101 - only called where there is one
-        if y.dtype.kind == "f":
-            whole = y.astype(np.int64)
-            if not np.array_equal(whole, y):
-                place = int(np.argwhere((whole != y).reshape(len(y), -1).any(axis=1))[0][0])
-                raise DataError(
-                    f"{self.loss.name}: targets must be class indices, whole numbers. "
-                    f"Received: {y[place]} at {name}[{place}]. Real numbers go with MeanSquaredError."
-                )
-            y = whole
-        ignored = getattr(self.loss, "ignore_class", None)
-        checked = y if ignored is None else np.where(y == ignored, 0, y)
-        rule = f"{self.loss.name}: targets must be class indices from 0 to {classes - 1}, for an output of width {classes}."
-        check_range(checked, name, 0, classes - 1, rule)
-        return y if y.dtype.kind in "iu" and y.dtype.itemsize >= 4 else y.astype(np.int64)
+        output = self.output(x)
+        wanted = loss.align((None, *y.shape[1:]), output)
+        if loss.labels:
+            classes = output[-1] or np.iinfo(LABEL_DTYPE).max
+            rule = f"{loss.name}: {name} must hold class indices, whole numbers from 0 to {classes - 1}."
+            check_range(y, 0, classes - 1, rule, ignored=getattr(loss, "ignore_class", None), whole=True)
+        elif loss.target_range is not None:
+            low, high = loss.target_range
+            check_range(y, low, high, f"{loss.name}: {name} must hold numbers from {low:g} to {high:g}.")
+        return y if None in wanted[1:] else y.reshape(len(y), *(n or 0 for n in wanted[1:]))
 
     def weights(self, value: Any, x: NDArray[Any], name: str = "sample_weight") -> NDArray[Any]:
-        """Return sample weights, checked."""
+        """Return sample weights, checked: one for each row of x, or for each value of the loss."""
         weights = as_array(value, name)
-        if len(weights) != len(x):
-            raise ShapeError(f"{name} must have a weight for each row of x, {len(x)}. Received: shape {weights.shape}")
+        if weights.ndim > 1 and weights.shape[-1] == 1:
+            weights = weights[..., 0]
+        # The loss of an output (batch, steps, units) has a value for each step.
+        values = (len(x), *self.output(x)[1:-1])
+        if len(weights) != len(x) or weights.shape != values[: weights.ndim]:
+            steps = f", or for each of its values, {values}" if len(values) > 1 else ""
+            raise ShapeError(
+                f"{name} must have a weight for each row of x, ({len(x)},){steps}. Received: shape {weights.shape}"
+            )
         check_finite(weights, name, self.dtype)
         return weights
 
@@ -107,15 +117,13 @@ class Rules:
         self, class_weight: dict[int, float], y: NDArray[Any], weights: NDArray[Any] | None
     ) -> NDArray[Any]:
         """Return the weight of each sample's class, times the sample's own."""
-        if self.loss is not None and not self.loss.labels and y.ndim > 1 and y.shape[-1] > 1:
-            classes = np.argmax(y, axis=-1)
-        else:
-            classes = y.reshape(len(y), -1)[:, 0] if y.size == len(y) else y
-            if not np.array_equal(classes, np.rint(classes)):
-                raise DataError("class_weight needs targets that are classes. Received: targets that are not whole.")
-        found = np.ones(classes.shape, self.dtype)
+        labels = self.loss is not None and self.loss.labels
+        if not labels and y.ndim > 1:
+            y = np.argmax(y, axis=-1) if y.shape[-1] > 1 else y[..., 0]
+        check_range(y, -np.inf, np.inf, "fit: class_weight needs targets that are classes, whole numbers.", whole=True)
+        found = np.ones(y.shape, self.dtype)
         for index, weight in class_weight.items():
-            found[classes == index] = weight
+            found[y == index] = weight
         return found if weights is None else found * weights.reshape(weights.shape + (1,) * (found.ndim - weights.ndim))
 
 
@@ -127,9 +135,9 @@ def check_class_weight(class_weight: Any) -> dict[int, float] | None:
     """
     if class_weight is None:
         return None
-    right = isinstance(class_weight, dict) and all(
-        hasattr(index, "__index__") and isinstance(weight, (int, float, np.number)) and weight >= 0
-        for index, weight in class_weight.items()  # pyright: ignore[reportUnknownVariableType]
+    right = is_a(class_weight, dict) and all(
+        hasattr(index, "__index__") and is_a(weight, int, float, np.number) and 0 <= weight < math.inf
+        for index, weight in class_weight.items()
     )
     if not right:
         raise ArgumentError(
@@ -145,7 +153,13 @@ class Data(Protocol):
     steps: int | None
     """Batches an epoch, where that is known."""
 
-    rows: int | None
+    def row_shapes(self) -> tuple[Shape, Shape | None]:
+        """Return the shapes of x and y, with None for the rows."""
+        ...
+
+    def weigh_classes(self, class_weight: dict[int, float]) -> None:
+        """Multiply the sample weights by those of the samples' classes."""
+        ...
 
     def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
         """Yield the batches of an epoch. A batch may be overwritten by the next."""
@@ -153,40 +167,66 @@ class Data(Protocol):
 
 
 class ArrayData:
-    """Whole arrays, cut into batches.
+    """Whole arrays, checked, cut into batches.
 
     Args:
-        x: inputs.
-        y: targets, or None.
-        weights: sample weights, or None.
+        arrays: x, y and sample weights; the latter two may be None.
         batch_size: rows a batch.
-        dtype: to which x, y and weights are converted as they are gathered; labels stay integers.
-        input_dtype: the same for x alone.
+        rules: say to which dtypes the arrays are converted.
     """
 
     def __init__(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any] | None,
-        weights: NDArray[Any] | None,
+        arrays: tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None],
         batch_size: int,
-        dtype: str,
-        *,
-        input_dtype: str | None = None,
-        labels: bool = False,
+        rules: Rules,
     ) -> None:
-        self.rows: int = len(x)
+        self.rules = rules
+        self.rows: int = len(arrays[0])
         self.batch_size = min(batch_size, self.rows)
         self.steps: int = -(-self.rows // self.batch_size)
-        self._columns = (
-            _Column(x, input_dtype or dtype, self.batch_size),
-            None if y is None else _Column(y, None if labels else dtype, self.batch_size),
-            None if weights is None else _Column(weights, dtype, self.batch_size),
+        x, y, weights = arrays
+        x_dtype, y_dtype, weights_dtype = rules.dtypes
+        self._x = _Column(x, x_dtype, self.batch_size)
+        self._y = None if y is None else _Column(y, y_dtype, self.batch_size)
+        self._weights = None if weights is None else _Column(weights, weights_dtype, self.batch_size)
+
+    def row_shapes(self) -> tuple[Shape, Shape | None]:
+        """Return the shapes of x and y, with None for the rows."""
+        y = self._y
+        return (None, *self._x.array.shape[1:]), None if y is None else (None, *y.array.shape[1:])
+
+    def split(self, share: Any, batch_size: int | None) -> tuple[ArrayData, ArrayData]:
+        """Return the first rows, and the last `share` of them, in batches of `batch_size` (by default the same)."""
+        if is_a(share, bool) or not is_a(share, int, float, np.number) or not 0 < share < 1:
+            raise ArgumentError(
+                f"fit: validation_split must be from 0 to below 1. Received: validation_split={share!r}"
+            )
+        first = int(self.rows * (1.0 - float(share)))
+        if first in (0, self.rows):
+            raise ArgumentError(
+                f"fit: validation_split must leave rows on both sides. "
+                f"Received: validation_split={share} of {self.rows} rows, {first} left to train on"
+            )
+        x, y, weights = self._x.array, self._y and self._y.array, self._weights and self._weights.array
+        before, after = (
+            (x[part], None if y is None else y[part], None if weights is None else weights[part])
+            for part in (slice(first), slice(first, None))
         )
+        return (
+            ArrayData(before, self.batch_size, self.rules),
+            ArrayData(after, batch_size or self.batch_size, self.rules),
+        )
+
+    def weigh_classes(self, class_weight: dict[int, float]) -> None:
+        """Multiply the sample weights by those of the samples' classes."""
+        if self._y is not None:
+            weights = self.rules.class_weights(class_weight, self._y.array, self._weights and self._weights.array)
+            self._weights = _Column(weights, self.rules.dtype, self.batch_size)
 
     def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
         """Yield the batches, with the rows in this order."""
-        x, y, weights = self._columns
+        x, y, weights = self._x, self._y, self._weights
         for start in range(0, self.rows, self.batch_size):
             stop = min(start + self.batch_size, self.rows)
             yield (
@@ -198,60 +238,69 @@ class ArrayData:
 
 class _Column:
     def __init__(self, array: NDArray[Any], dtype: str | None, batch_size: int) -> None:
-        self.array = array
-        self.dtype = np.dtype(dtype) if dtype else array.dtype
-        self.converts = array.dtype != self.dtype
+        self.dtype = np.dtype(dtype or array.dtype)
+        # Little data is converted once; of much, each batch is, so that memory holds no second copy of all.
+        self.array = np.ascontiguousarray(array, self.dtype) if array.nbytes <= CHUNK_BYTES else array
+        self._converted = self.array.dtype == self.dtype
         self._shape = (batch_size, *array.shape[1:])
         self._buffer: NDArray[Any] | None = None
 
-    @property
-    def buffer(self) -> NDArray[Any]:
+    def rows(self, start: int, stop: int, order: NDArray[Any] | None) -> NDArray[Any]:
+        if order is None and self._converted:
+            return self.array[start:stop]
         if self._buffer is None:
             self._buffer = np.empty(self._shape, self.dtype)
-        return self._buffer
-
-    def rows(self, start: int, stop: int, order: NDArray[Any] | None) -> NDArray[Any]:
-        if order is None:
-            rows = self.array[start:stop]
-            if not self.converts:
-                return rows
-            target = self.buffer[: stop - start]
-            np.copyto(target, rows, casting="unsafe")
-            return target
-        target = self.buffer[: stop - start]
-        if self.converts:
-            np.copyto(target, self.array[order[start:stop]], casting="unsafe")
-        else:
-            # mode="clip" writes straight into the buffer; "raise" would go through another one.
+        target = self._buffer[: stop - start]
+        if order is not None and self._converted and self.array.flags.c_contiguous:
+            # mode="clip" writes straight into the buffer; "raise" would go through another one. Of an array that is
+            # not contiguous, `take` would copy the whole.
             np.take(self.array, order[start:stop], axis=0, out=target, mode="clip")
+        else:
+            rows = self.array[start:stop] if order is None else self.array[order[start:stop]]
+            np.copyto(target, rows, casting="unsafe")
         return target
 
 
 class BatchData:
     """A source of batches: a generator, a loader, or an object with ``__len__`` and ``__getitem__``.
 
-    Each batch is x, (x, y) or (x, y, sample_weight), and is checked as it comes.
+    Each batch is x, (x, y) or (x, y, sample_weight), and is checked as it comes. As loaders of PyTorch do, it may be a
+    list of these arrays. After each pass, `on_epoch_end` of the source is called, if it has one.
     """
 
-    def __init__(self, source: Any, rules: Rules, class_weight: dict[int, float] | None, *, targets: bool) -> None:
+    def __init__(self, source: Any, rules: Rules, *, targets: bool) -> None:
         self.source = source
         self.rules = rules
-        self.class_weight = class_weight
         self.targets = targets
-        self.rows: int | None = None
-        self.steps: int | None = len(source) if hasattr(source, "__len__") else None
-        self._first: Any = None
+        self.steps: int | None = None
+        if hasattr(source, "__len__"):
+            with contextlib.suppress(TypeError):  # what a loader raises whose data has no length
+                self.steps = len(source)
+        self._class_weight: dict[int, float] | None = None
+        self._first: tuple[Batch, Iterator[Any]] | None = None
 
-    def peek(self) -> Batch:
-        """Return the first batch, which the first epoch will yield again."""
-        iterator = iter(self._raw())
-        try:
-            raw = next(iterator)
-        except StopIteration:
-            raise DataError("x must yield at least one batch. Received: an empty iterable") from None
-        if iter(self.source) is self.source if hasattr(self.source, "__iter__") else False:
-            self._first = raw  # a generator: what was taken from it does not come back
-        return self._checked(raw, 0)
+    def row_shapes(self) -> tuple[Shape, Shape | None]:
+        """Return the shapes of x and y, with None for the rows, from the first batch; the first pass yields it too."""
+        if self._first is None:
+            rest = iter(self._raw())
+            try:
+                raw = next(rest)
+            except StopIteration:
+                raise DataError("x must yield at least one batch. Received: an empty iterable") from None
+            self._first = self._checked(raw, 0), rest
+        x, y, _ = self._first[0]
+        return (None, *x.shape[1:]), None if y is None else (None, *y.shape[1:])
+
+    def weigh_classes(self, class_weight: dict[int, float]) -> None:
+        """Multiply the sample weights by those of the samples' classes."""
+        self._class_weight = class_weight
+
+    def split(self, share: Any, batch_size: int | None) -> tuple[ArrayData, ArrayData]:
+        """Refuse: the rows of batches to come cannot be divided."""
+        raise ArgumentError(
+            f"fit: validation_split needs arrays, whose rows it can divide. "
+            f"Received: x of type {type(self.source).__name__}. Use validation_data."
+        )
 
     def _raw(self) -> Iterable[Any]:
         if hasattr(self.source, "__iter__"):
@@ -261,35 +310,45 @@ class BatchData:
     def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
         """Yield the batches as they come."""
         index = 0
-        if self._first is not None:
-            raw, self._first = self._first, None
-            yield self._checked(raw, index)
-            index += 1
-        for raw in self._raw():
-            yield self._checked(raw, index)
-            index += 1
+        if self._first is None:
+            rest = iter(self._raw())
+        else:
+            (first, rest), self._first = self._first, None
+            yield self._weighed(first)
+            index = 1
+        for number, raw in enumerate(rest, index):
+            yield self._weighed(self._checked(raw, number))
+        if hasattr(self.source, "on_epoch_end"):
+            self.source.on_epoch_end()
 
     def _checked(self, raw: Any, index: int) -> Batch:
-        parts = raw if isinstance(raw, tuple) else (raw,)
+        listed = is_a(raw, tuple) or (is_a(raw, list) and all(hasattr(part, "shape") for part in raw))
+        parts: tuple[Any, ...] = tuple(raw) if listed else (raw,)
         if self.targets and len(parts) not in (2, 3):
             raise DataError(
                 f"x must yield batches (x, y) or (x, y, sample_weight). Received: batch {index} is "
-                f"{f'a tuple of {len(parts)}' if isinstance(raw, tuple) else type(raw).__name__}"
+                f"{f'a {type(raw).__name__} of {len(parts)}' if len(parts) != 1 else type(raw).__name__}"
             )
         names = [f"{name} of batch {index}" for name in ("x", "y", "sample_weight")]
         rules = self.rules
         x = rules.inputs(parts[0], names[0])
-        y = rules.targets(parts[1], x, names[1]) if self.targets else None
-        weights = (
-            rules.weights(parts[2], x, names[2]) if self.targets and len(parts) > 2 and parts[2] is not None else None
+        y = weights = None
+        if self.targets:
+            y = rules.targets(parts[1], x, names[1])
+            if len(parts) == 3 and parts[2] is not None:
+                weights = rules.weights(parts[2], x, names[2])
+        x_dtype, y_dtype, weights_dtype = rules.dtypes
+        return (
+            x.astype(x_dtype or x.dtype, copy=False),
+            None if y is None else y.astype(y_dtype, copy=False),
+            None if weights is None else weights.astype(weights_dtype, copy=False),
         )
-        if self.class_weight is not None and y is not None:
-            weights = rules.class_weights(self.class_weight, y, weights)
-        labels = rules.loss is not None and rules.loss.labels
-        x = x.astype(rules.input_dtype or rules.dtype, copy=False)
-        if y is not None and not labels:
-            y = y.astype(rules.dtype, copy=False)
-        return x, y, None if weights is None else weights.astype(rules.dtype, copy=False)
+
+    def _weighed(self, batch: Batch) -> Batch:
+        x, y, weights = batch
+        if self._class_weight is None or y is None:
+            return batch
+        return x, y, self.rules.class_weights(self._class_weight, y, weights)
 
 
 def make_data(
@@ -299,44 +358,45 @@ def make_data(
     sample_weight: Any,
     *,
     batch_size: int | None,
-    class_weight: dict[int, float] | None = None,
     targets: bool = True,
     caller: str = "fit",
-    prefix: str = "",
+    place: str = "",
 ) -> ArrayData | BatchData:
     """Return the data of one call, checked.
+
+    Args:
+        rules: what the model asks of it.
+        x: an array, or an iterable of batches.
+        y: targets, beside an array.
+        sample_weight: weights, beside an array.
+        batch_size: rows a batch of arrays; 32 by default.
+        targets: whether there are any.
+        caller: the method that is called, for error messages.
+        place: where the arrays stand if not in its arguments: " of validation_data".
 
     Raises:
         ArgumentError: arguments exclude each other.
         ShapeError, DataError: the data does not fit the model.
     """
-    if x is None:
-        raise DataError(f"{caller}: x must be given. Received: x=None")
-    if not is_array(x):
-        if not (hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))) or isinstance(
-            x, (str, bytes, dict)
-        ):
-            raise DataError(
-                f"{caller}: x must be an array, nested lists, or an iterable of batches. Received: {type(x).__name__}"
-            )
-        for name, value in (("y", y), ("sample_weight", sample_weight), ("batch_size", batch_size)):
-            if value is not None:
-                raise ArgumentError(
-                    f"{caller}: {name} must be left out where x yields batches, which bring their own. "
-                    f"Received: x of type {type(x).__name__} and {name}"
-                )
-        return BatchData(x, rules, class_weight, targets=targets)
-    inputs = rules.inputs(x, f"{prefix}x")
-    labels = rules.loss is not None and rules.loss.labels
-    goals = weights = None
-    if targets:
+    if is_array(x):
+        inputs = rules.inputs(x, f"x{place}")
+        if not targets:
+            return ArrayData((inputs, None, None), batch_size or 32, rules)
         if y is None:
-            raise DataError(f"{caller}: {prefix}y must be given beside an array x. Received: {prefix}y=None")
-        goals = rules.targets(y, inputs, f"{prefix}y")
-        if sample_weight is not None:
-            weights = rules.weights(sample_weight, inputs, f"{prefix}sample_weight")
-        if class_weight is not None:
-            weights = rules.class_weights(class_weight, goals, weights)
-    return ArrayData(
-        inputs, goals, weights, batch_size or 32, rules.dtype, input_dtype=rules.input_dtype, labels=labels
-    )
+            raise DataError(f"{caller}: y{place} must be given beside an array x. Received: y=None")
+        goals = rules.targets(y, inputs, f"y{place}")
+        weights = None if sample_weight is None else rules.weights(sample_weight, inputs, f"sample_weight{place}")
+        return ArrayData((inputs, goals, weights), batch_size or 32, rules)
+    yields = hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
+    if not yields or is_a(x, str, bytes, bytearray, dict, set):
+        raise DataError(
+            f"{caller}: x{place} must be an array, nested lists, or an iterable of batches. "
+            f"Received: {'None' if x is None else type(x).__name__}"
+        )
+    for name, value in (("y", y), ("sample_weight", sample_weight), ("batch_size", batch_size)):
+        if value is not None:
+            raise ArgumentError(
+                f"{caller}: {name}{place} must be left out where x yields batches, which bring their own. "
+                f"Received: x of type {type(x).__name__} and {name}"
+            )
+    return BatchData(x, rules, targets=targets)
