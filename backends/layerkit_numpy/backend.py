@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import override
 
-from layerkit.errors import BackendUnavailableError, ShapeError
-from layerkit.xp.backend import Backend
+from layerkit.xp.backend import Backend, check_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     Floats = NDArray[Any]
@@ -58,43 +55,17 @@ class NumpyBackend(Backend):
             return np.expand_dims(x, axis)  # raises NumPy's error
         return x[(slice(None),) * (axis if axis >= 0 else axis + x.ndim + 1) + (None,)]
 
-    @classmethod
-    @override
-    def open(cls, device: str) -> NumpyBackend:
-        if device not in ("", "cpu"):
-            raise BackendUnavailableError(
-                f"backend 'numpy': the device must be 'cpu'. Received: 'numpy:{device}'. Use backend='numpy'."
-            )
-        return cls()
-
-    @override
-    def devices(self) -> Sequence[str]:
-        return ("cpu",)
-
     @override
     def owns(self, array: Any) -> bool:
         return isinstance(array, (np.ndarray, np.generic))
-
-    @override
-    def asarray(self, values: Any, dtype: str | None = None) -> Any:
-        return np.asarray(values, dtype=dtype)
 
     @override
     def to_numpy(self, array: Any) -> Any:
         return np.asarray(array)
 
     @override
-    def state(self, values: Any, dtype: str) -> Any:
-        return np.array(values, dtype=dtype, order="C")
-
-    @override
-    def assign(self, state: Any, value: Any) -> None:
-        _check_shape(state, value)
-        np.copyto(state, value)
-
-    @override
     def assign_add(self, state: Any, value: Any) -> None:
-        _check_shape(state, value)
+        check_value("assign_add", state, value)
         np.add(state, value, out=state)
 
     @override
@@ -125,9 +96,3 @@ class NumpyBackend(Backend):
         np.exp(y, out=y)
         y /= np.sum(y, axis=axis, keepdims=True)
         return y
-
-
-def _check_shape(state: Floats, value: Any) -> None:
-    shape = getattr(value, "shape", ())
-    if shape not in (state.shape, ()):
-        raise ShapeError(f"assign: the value must have the shape of the state, {state.shape}. Received: shape {shape}")

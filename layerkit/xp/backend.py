@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from numbers import Number
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from layerkit.errors import UnsupportedWordError
+from layerkit.errors import ArgumentError, BackendUnavailableError, ShapeError, UnsupportedWordError
 from layerkit.names import nearest
-from layerkit.xp import reference, words
+from layerkit.xp import philox, reference, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,12 +53,23 @@ class Array(Protocol):
     def __ge__(self, other: Array | float, /) -> Array: ...
 
 
-class Backend:
+class Backend(ABC):
     """One array library on one device: what layers, losses and optimizers are written against, as `xp`.
 
     It offers three lists of words (`layerkit.xp.words`). Array words are taken from a namespace that follows the Array
     API standard. Network words have a reference; a backend replaces one by assigning a faster function. Machine words
     are the methods below. A word returns a new value; only `assign` and `assign_add` write, and only into state.
+
+    What is written out here suits a library on the host whose arrays can be written to, so that this is a backend::
+
+        class FooBackend(Backend):
+            name = "foo"
+
+            def __init__(self):
+                super().__init__(foo)
+
+            def to_numpy(self, array):
+                return foo.to_numpy(array)
 
     Args:
         namespace: the array library, under the names of the standard.
@@ -118,50 +130,70 @@ class Backend:
         return self
 
     @classmethod
-    @abstractmethod
     def open(cls, device: str) -> Self:
         """Return the backend on this device; ``""`` is the default one.
 
         Raises:
             BackendUnavailableError: the library, its driver or the device is missing; one sentence with the remedy.
         """
+        if device not in ("", "cpu"):
+            raise BackendUnavailableError(
+                f"backend {cls.name!r}: the device must be 'cpu'. Received: '{cls.name}:{device}'. "
+                f"Use backend={cls.name!r}."
+            )
+        return cls()  # pyright: ignore[reportCallIssue] - a backend knows its own namespace
 
-    @abstractmethod
     def devices(self) -> Sequence[str]:
         """Return the names that `open` takes, as they are found on this machine."""
+        return ("cpu",)
 
-    @abstractmethod
     def owns(self, array: Any) -> bool:
         """Tell whether `array` is one of this backend's, on this device."""
+        return isinstance(array, type(self.empty((0,))))
 
-    @abstractmethod
     def asarray(self, values: Any, dtype: str | None = None) -> Array:
         """Bring host data (a NumPy array, a list, a number) onto the device; arrays of this backend stay as they are.
 
         The result may share memory with `values`: it is an input, to be read only.
         """
+        return self.namespace.asarray(values, dtype=None if dtype is None else getattr(self, dtype))
 
     @abstractmethod
     def to_numpy(self, array: Array) -> Any:
         """Bring an array to the host, as a `numpy.ndarray`. It may share memory with `array`."""
 
-    @abstractmethod
     def state(self, values: Any, dtype: str) -> Array:
-        """Return a new state array that holds a copy of host data: fixed address, written by `assign` only."""
+        """Return a new state array that holds a copy of `values`: fixed address, written by `assign` only.
+
+        `values` are host data, or an array of this backend; their elements lie row by row.
+        """
+        values = self.asarray(values, dtype)
+        state = self.empty(values.shape, dtype=values.dtype)
+        state[...] = values
+        return state
 
     def view(self, state: Array, start: int, stop: int, shape: tuple[int, ...]) -> Array:
         """Return the elements from `start` to `stop` of flat state, shaped, as state that shares its memory."""
         return self.reshape(state[start:stop], shape)
 
-    @abstractmethod
-    def assign(self, state: Array, value: Any) -> None:
-        """Write `value` into state. Shapes must be equal; a number fills."""
+    def assign(self, state: Any, value: Any) -> None:
+        """Write `value` into state, in the dtype of the state. Shapes must be equal; a number fills.
 
-    @abstractmethod
-    def assign_add(self, state: Array, value: Any) -> None:
-        """Add `value` to state, in place. Shapes must be equal; a number is added everywhere."""
+        Raises:
+            ShapeError: the shape is another. Values are never broadcast.
+        """
+        check_value("assign", state, value)
+        state[...] = value
 
-    @abstractmethod
+    def assign_add(self, state: Any, value: Any) -> None:
+        """Add `value` to state, in place. Shapes must be equal; a number is added everywhere.
+
+        Raises:
+            ShapeError: the shape is another. Values are never broadcast.
+        """
+        check_value("assign_add", state, value)
+        state[...] = state + value
+
     def random_bits(self, key: tuple[int, int], counter: Array, size: int) -> Array:
         """Return `size` words of 32 random bits, as a flat uint32 array: the same on every backend.
 
@@ -173,6 +205,24 @@ class Backend:
             counter: state, a uint64 array of shape (): the number of the first block. It is not changed.
             size: how many.
         """
+        return philox.random_bits(self, key, counter, size)
 
-    def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it. Hosts are always done."""
+    def synchronize(self) -> None:  # noqa: B027 - hosts have nothing to wait for
+        """Wait until the device has done all that was asked of it."""
+
+
+def check_value(word: str, state: Array, value: Any) -> None:
+    """Check that `value` can be written into state: an array of the same shape, or a number.
+
+    Raises:
+        ShapeError: the shape is another.
+        ArgumentError: it is neither an array nor a number.
+    """
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        if not isinstance(value, Number):
+            raise ArgumentError(
+                f"{word}: the value must be an array or a number. Received: {value!r}. Make it one with xp.asarray."
+            )
+    elif shape not in (state.shape, ()):
+        raise ShapeError(f"{word}: the value must have the shape of the state, {state.shape}. Received: shape {shape}")

@@ -2,7 +2,7 @@
 
 Array words are the Array API standard, version 2024.12, under its own names
 (https://data-apis.org/array-api/2024.12/API_specification/). Network words have a reference in `layerkit.xp.reference`,
-written in array words. Machine words are methods that every backend defines for itself.
+written in array words. Machine words are methods of `Backend`, which suit most libraries on the host as they are.
 """
 
 from __future__ import annotations
