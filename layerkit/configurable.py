@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from layerkit.errors import ArgumentError
@@ -13,24 +12,33 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-@functools.cache
-def _signature(cls: type) -> inspect.Signature:
-    parameters = list(inspect.signature(cls.__init__).parameters.values())
-    return inspect.Signature(parameters[1:])
+_VAR_KEYWORD = 8  # a flag of code objects, by the name it has in the module `inspect`, which is slow to load
+
+
+def parameters(function: Any) -> tuple[tuple[str, ...], bool]:
+    """Return the names of a function's parameters, and whether it takes further keywords."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return names, bool(code.co_flags & _VAR_KEYWORD)
 
 
 @functools.cache
-def argument_names(cls: type) -> frozenset[str]:
-    """The names that the constructor of `cls` takes: its own, and with ``**kwargs`` those of its base, and so on."""
+def argument_names(cls: type) -> frozenset[str] | None:
+    """Return what the constructor of `cls` takes: its own, and with ``**kwargs`` those of its base, and so on.
+
+    None if the last of these takes any keyword.
+    """
     names: set[str] = set()
+    takes_more = False
     for base in cls.__mro__:
-        if "__init__" not in base.__dict__ or base is object:
+        init = base.__dict__.get("__init__")
+        if init is None or base is object:
             continue
-        parameters = _signature(base).parameters.values()
-        names.update(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        own, takes_more = parameters(init)
+        names.update(own[1:])
+        if not takes_more:
             break
-    return frozenset(names)
+    return None if takes_more else frozenset(names)
 
 
 class Configurable:
@@ -46,12 +54,12 @@ class Configurable:
         self = super().__new__(cls)
         # object.__setattr__: a subclass may watch its attributes, and is not ready to yet.
         object.__setattr__(self, "_arguments", (args, kwargs))
-        surplus = kwargs.keys() - argument_names(cls)
-        if surplus:
-            name = min(surplus)
+        known = argument_names(cls)
+        if known is not None and not known.issuperset(kwargs):
+            name = min(kwargs.keys() - known)
             raise ArgumentError(
                 f"{cls.__name__}: an argument must be one of the constructor's. "
-                f"Received: {name}={kwargs[name]!r}. {nearest(name, argument_names(cls))}"
+                f"Received: {name}={kwargs[name]!r}. {nearest(name, known)}"
             )
         return self
 
@@ -60,12 +68,14 @@ class Configurable:
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments by name, defaults included."""
+        import inspect  # noqa: PLC0415 - slow to load
+
         args, kwargs = self._arguments
-        signature = _signature(type(self))
-        bound = signature.bind(*args, **kwargs)
+        signature = inspect.signature(type(self).__init__)
+        bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         config: dict[str, Any] = {}
-        for name, value in bound.arguments.items():
+        for name, value in list(bound.arguments.items())[1:]:
             if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
                 config.update(value)
             else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import re
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -23,6 +21,8 @@ def snake_case(name: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the clause of an error message that names the nearest known name, or all of them."""
+    import difflib  # noqa: PLC0415 - only errors need it
+
     known = sorted(known)
     folded = {candidate.lower(): candidate for candidate in known}
     close = difflib.get_close_matches(name.lower(), folded, n=1)
@@ -86,13 +86,13 @@ class Names(Generic[T]):
             return identifier
         if isinstance(identifier, str):
             return self.find(identifier)()
-        if inspect.isclass(identifier) and issubclass(identifier, self.base):
+        if isinstance(identifier, type) and issubclass(identifier, self.base):
             return identifier()
-        made_from: Callable[[], Any] | None = getattr(identifier, "made_from", None)
+        made_from: Callable[[], Any] | None = getattr(identifier, "made_from", None)  # pyright: ignore[reportUnknownArgumentType]
         made = None if made_from is None else made_from()
         if isinstance(made, self.base):
             return made
-        if self.from_function is not None and callable(identifier):
+        if self.from_function is not None and callable(identifier):  # pyright: ignore[reportUnknownArgumentType]
             return self.from_function(identifier)
         raise ArgumentError(f"{self.kind}: it must be {self.accepted}. Received: {identifier!r}")
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from layerkit import initializers
-from layerkit.configurable import Configurable
+from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
@@ -111,8 +110,8 @@ class Layer(HoldsState, Configurable):
             if method in cls.__dict__:
                 _check_signature(cls, method)
         passes = cls.call if cls.forward is Layer.forward else cls.forward
-        cls.takes_training = "training" in inspect.signature(passes).parameters
-        cls.takes_input_gradient = "input_gradient" in inspect.signature(cls.backward).parameters
+        cls.takes_training = "training" in parameters(passes)[0]
+        cls.takes_input_gradient = "input_gradient" in parameters(cls.backward)[0]
 
     def __init__(
         self,
@@ -494,10 +493,9 @@ def _once(build: Callable[..., None]) -> Callable[..., None]:
 
 def _check_signature(cls: type[Layer], method: str) -> None:
     first = {"call": "xp, x", "forward": "xp, x", "backward": "xp, saved, dy"}[method]
-    names = list(inspect.signature(getattr(cls, method)).parameters)
+    names, _ = parameters(getattr(cls, method))
     wanted = len(first.split(", ")) + 1
-    positional = [name for name in names if name not in ("training", "input_gradient")]
-    if len(positional) < wanted and not any(name.startswith("args") for name in names):
+    if len([name for name in names if name not in ("training", "input_gradient")]) < wanted:
         raise ArgumentError(
             f"{cls.__name__}.{method}: a layer's method takes the backend first: {method}(self, {first}). "
             f"Received: {method}({', '.join(names)})"

@@ -7,9 +7,8 @@ independent and none depends on the order in which they are made.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from layerkit.errors import ArgumentError
@@ -23,7 +22,7 @@ _WORDS_PER_BLOCK = 8  # 4 words of 64 bits, of two 32-bit words each
 
 def fresh_seed() -> int:
     """Return a seed from the operating system's entropy, for when the user gives none."""
-    return secrets.randbits(63)
+    return int.from_bytes(os.urandom(8), "little") >> 1
 
 
 def check_seed(seed: int | None, owner: str) -> int | None:
@@ -44,9 +43,11 @@ def check_seed(seed: int | None, owner: str) -> int | None:
 
 
 def stream_key(seed: int, path: str) -> tuple[int, int]:
-    """Return the two 64-bit words of a stream's key."""
-    digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
-    return seed, int.from_bytes(digest, "little")
+    """Return the two 64-bit words of a stream's key: the seed, and the FNV-1a hash of the path (RFC 9923)."""
+    hashed = 0xCBF29CE484222325
+    for byte in path.encode():
+        hashed = (hashed ^ byte) * 0x100000001B3 % 2**64
+    return seed, hashed
 
 
 class RandomStream:
