@@ -8,7 +8,8 @@
     │   ├── ShapeError                        a shape that does not fit: rank, width, length
     │   └── DataError                         data that cannot be trained on: empty, not finite, not numbers
     ├── NotReadyError (ValueError)            a call that comes too early: before `build`, `compile` or `fit`
-    ├── GradientMismatch (AssertionError)     a derivative that is not the derivative
+    ├── ContractError (AssertionError)        a layer, loss or backend that does not keep its contract
+    │   └── GradientMismatch                  a derivative that is not the derivative
     ├── MissingDerivativeError (TypeError)    a function whose derivative is needed and not known
     └── BackendError (RuntimeError)
         ├── BackendUnavailableError (ImportError)   the library, its driver or the device is missing
@@ -44,7 +45,11 @@ class NotReadyError(LayerkitError, ValueError):
     """The call comes before what it needs: `build`, `compile` or `fit`."""
 
 
-class GradientMismatch(LayerkitError, AssertionError):  # noqa: N818 - it is a finding, not a failure of the program
+class ContractError(LayerkitError, AssertionError):
+    """A layer, a loss or a backend does not keep its contract."""
+
+
+class GradientMismatch(ContractError):  # noqa: N818 - it is a finding, not a failure of the program
     """A backward pass is not the derivative of its forward pass."""
 
 

@@ -426,14 +426,15 @@ class Layer(HoldsState, Configurable):
         target = backend(xp)
         for variable in self.variables:
             variable.move(target)
-        for layer in self._walk():
+        for layer in self.walk():
             layer._home = layer.home._replace(xp=target)
         return self
 
-    def _walk(self) -> Iterator[Layer]:
+    def walk(self) -> Iterator[Layer]:
+        """Yield this layer and all layers inside it; one that stands in two places comes twice."""
         yield self
         for child in self.sublayers:
-            yield from child._walk()
+            yield from child.walk()
 
     def run_forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
         """Call `forward` with the keywords that it takes."""

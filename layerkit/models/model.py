@@ -240,7 +240,7 @@ class Model(Layer):
                     "fit: training needs a loss that is one number. Received: reduction='none'. "
                     "Use reduction='sum_over_batch_size'."
                 )
-            for layer in self._walk():
+            for layer in self.walk():
                 if type(layer).forward is Layer.forward and type(layer).backward is Layer.backward:
                     layer.backward(self.xp, None, self.xp.zeros(()))  # says what is missing
         self.build_for(x)
