@@ -67,19 +67,26 @@ class Configurable:
         return self._arguments
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments by name, defaults included."""
+        """The constructor's arguments by name, defaults included, and those that it hands on to its bases."""
         import inspect  # noqa: PLC0415 - slow to load
 
         args, kwargs = self._arguments
-        signature = inspect.signature(type(self).__init__)
-        bound = signature.bind(self, *args, **kwargs)
-        bound.apply_defaults()
+        rest = inspect.Parameter.VAR_KEYWORD
         config: dict[str, Any] = {}
-        for name, value in list(bound.arguments.items())[1:]:
-            if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-                config.update(value)
-            else:
-                config[name] = value
+        for base in type(self).__mro__:
+            if "__init__" not in base.__dict__ or base is object:
+                continue
+            signature = inspect.signature(base.__init__)
+            bound = signature.bind_partial(self, *args, **kwargs)
+            bound.apply_defaults()
+            kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
+            own = {name: value for name, value in list(bound.arguments.items())[1:] if kinds[name] is not rest}
+            config.update(own)
+            if rest not in kinds.values():
+                break
+            args, kwargs = (), next(value for name, value in bound.arguments.items() if kinds[name] is rest)
+        if config.get("name", "") is None:
+            config["name"] = getattr(self, "name", None)
         return config
 
     @classmethod

@@ -133,15 +133,11 @@ class LeakyReLU(ActivationLayer):
         return xp.where(saved > 0, dy, self.negative_slope * dy)
 
 
-class ELU(ActivationLayer):
-    """``y = x`` for x > 0, ``alpha (exp(x) - 1)`` below (Clevert, Unterthiner and Hochreiter, ICLR 2016)."""
+class ExponentialLinear(ActivationLayer):
+    """Base of ELU and SELU: ``y = scale x`` for x > 0, ``scale alpha (exp(x) - 1)`` below."""
 
-    scale = 1.0
-
-    def __init__(self, alpha: float = 1.0, **kwargs: Unpack[LayerArguments]) -> None:
-        super().__init__(**kwargs)
-        _check_at_least_0(self, alpha=alpha)
-        self.alpha = alpha
+    alpha: float
+    scale: float = 1.0
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
@@ -155,13 +151,20 @@ class ELU(ActivationLayer):
         return dy * xp.where(x > 0, self.scale, below + self.scale * self.alpha)
 
 
-class SELU(ELU):
+class ELU(ExponentialLinear):
+    """``y = x`` for x > 0, ``alpha (exp(x) - 1)`` below (Clevert, Unterthiner and Hochreiter, ICLR 2016)."""
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        _check_at_least_0(self, alpha=alpha)
+        self.alpha = alpha
+
+
+class SELU(ExponentialLinear):
     """``y = scale elu(x, alpha)``, with the constants that keep mean 0 and variance 1 (Klambauer et al., NIPS 2017)."""
 
+    alpha = 1.6732632423543772848170429916717
     scale = 1.0507009873554804934193349852946
-
-    def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
-        super().__init__(1.6732632423543772848170429916717, **kwargs)
 
 
 class GELU(ActivationLayer):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
+from typing_extensions import override
+
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError
 from layerkit.names import snake_case
@@ -109,6 +111,10 @@ class Optimizer(Configurable):
         )
 
     # What a user reads and sets.
+
+    @override
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "learning_rate": self.learning_rate}
 
     @property
     def learning_rate(self) -> float:
