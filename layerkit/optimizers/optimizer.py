@@ -90,6 +90,7 @@ class Optimizer(Configurable):
         self._vectors: dict[str, dict[str, Variable]] = {}
         self._offsets: dict[Variable, int] = {}
         self._segments: list[Segment] = []
+        self._gradients: list[Array] = []
 
     # What a subclass gives.
 
@@ -204,6 +205,10 @@ class Optimizer(Configurable):
                 runs.append([variable])
         self._segments = [self._segment(run) for run in runs]
         self._gradients = [self.gradient(variable) for variable in chosen]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A plan is made of views into state, which a copy has elsewhere.
+        return {**self.__dict__, "_segments": [], "_gradients": []}
 
     def _segment(self, run: list[Variable]) -> Segment:
         first, size = run[0], sum(variable.size for variable in run)

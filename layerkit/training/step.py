@@ -95,6 +95,10 @@ class Step:
         ]
         self._planned = changes()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A plan is made of views into state, which a copy has elsewhere.
+        return {**self.__dict__, "_planned": None, "_targets": []}
+
     @property
     def all_metrics(self) -> list[Metric]:
         """The mean loss, and the metrics."""

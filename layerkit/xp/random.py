@@ -80,8 +80,3 @@ class RandomStream:
         """Draw from the standard normal distribution, by the transform of Box and Muller (1958)."""
         radius = xp.sqrt(-2.0 * xp.log(1.0 - self.uniform(xp, shape, dtype)))  # 1 - u is never 0
         return radius * xp.cos(2.0 * math.pi * self.uniform(xp, shape, dtype))
-
-    def __deepcopy__(self, memo: dict[int, object]) -> RandomStream:
-        copy = RandomStream(self.counter.xp, self.key, self.counter.name)
-        copy.counter = self.counter.__deepcopy__({})
-        return copy
