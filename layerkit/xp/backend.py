@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from numbers import Number
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -13,6 +14,7 @@ from layerkit.xp import philox, reference, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from typing import Self
 
 
@@ -146,6 +148,10 @@ class Backend(ABC):
     def devices(self) -> Sequence[str]:
         """Return the names that `open` takes, as they are found on this machine."""
         return ("cpu",)
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Return a context in which operators between arrays (``x * y``) compute on this device, as words always do."""
+        return nullcontext()
 
     def owns(self, array: Any) -> bool:
         """Tell whether `array` is one of this backend's, on this device."""

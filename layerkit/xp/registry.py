@@ -89,7 +89,8 @@ def use_backend(name: str | Backend) -> Generator[Backend]:
     chosen = backend(name)
     token = _current.set(chosen)
     try:
-        yield chosen
+        with chosen.on_device():
+            yield chosen
     finally:
         _current.reset(token)
 

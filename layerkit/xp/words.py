@@ -74,5 +74,6 @@ ARRAY_WORDS = (
 NETWORK_WORDS = (*("linear", "linear_grad", "sigmoid", "softplus", "erfc", "softmax", "log_softmax", "one_hot"),)
 
 MACHINE_WORDS = (
-    *("asarray", "to_numpy", "owns", "devices", "state", "view", "assign", "assign_add", "random_bits", "synchronize"),
+    *("asarray", "to_numpy", "owns", "devices", "on_device", "state", "view", "assign", "assign_add", "random_bits"),
+    "synchronize",
 )
