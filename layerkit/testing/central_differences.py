@@ -1,0 +1,118 @@
+"""Derivatives along a line, by central differences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from layerkit.errors import GradientMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+EPSILON = float(np.finfo(np.float64).eps)
+
+# A central difference of step h errs by O(h²) of truncation and O(ε / h) of rounding: least in sum at h ≈ ε^(1/3)
+# (Press, Teukolsky, Vetterling and Flannery, *Numerical Recipes*, 2007, section 5.7), some ε^(2/3) = 4e-11.
+STEP = EPSILON ** (1 / 3)
+
+# A point nearer to a kink than the step is rare, and after a move rarer still.
+_ATTEMPTS = 6
+_MOVE = 1e-3
+
+
+class Comparison(NamedTuple):
+    """A derivative along a random line, as backward says it is, and as the function itself shows."""
+
+    mode: str
+    of: str
+    analytic: float
+    numeric: float
+    relative_error: float
+    equal: bool
+    kinks: int
+    """At how many points, of those tried, the function had no derivative."""
+
+
+def compare(
+    mode: str,
+    of: str,
+    function: Callable[[Floats], Floats],
+    gradient: Callable[[Floats], Floats],
+    point: Floats,
+    cotangent: Floats,
+    random: np.random.Generator,
+    tolerance: float,
+) -> Comparison:
+    """Compare ``gradient`` with ``Σ cotangent · function`` along a random line through the point.
+
+    Where the function bends within a step of the point (ReLU at 0), central differences have no meaning. It shows in
+    two ways: the second difference is not four times that of half the step, or the first differences of the two steps
+    are not equal. Of a kink with a jump J of the slope, at a share σ of the step, the first difference errs by
+    ``J (1 - σ) / 2``, and one of the two signs is at least J / 7: so that an error five times larger than the signs is
+    no kink's. Otherwise the point is moved a little, and the comparison made again.
+    """
+    kinks = 0
+    while True:
+        direction = random.standard_normal(point.shape)
+        here = function(point)
+        # The line as it is walked: the ends are rounded, by much where the point is large.
+        walked = ((point + STEP * direction) - (point - STEP * direction)) / (2 * STEP)
+        analytic = float(np.sum(gradient(point) * walked))
+        numeric, bend = _differences(function, here, point, direction, cotangent, STEP)
+        error, scale = abs(analytic - numeric), max(abs(analytic), abs(numeric))
+        size = float(np.sum(np.abs(cotangent) * (np.abs(here) + np.max(np.abs(point), initial=0.0))))
+        equal = error <= tolerance * scale + 4 * EPSILON * size / STEP
+        relative = 0.0 if error == 0 else error / scale if np.isfinite(error) else float("inf")
+        found = Comparison(mode, of, analytic, numeric, relative, equal, kinks)
+        half_numeric, half_bend = _differences(function, here, point, direction, cotangent, STEP / 2)
+        signs = max(abs(bend - 2 * half_bend), abs(numeric - half_numeric))
+        if equal or not signs > error / 5 or kinks == _ATTEMPTS:
+            return found
+        kinks += 1
+        point = point + _MOVE * random.standard_normal(point.shape)
+
+
+def _differences(
+    function: Callable[[Floats], Floats], here: Floats, point: Floats, direction: Floats, cotangent: Floats, step: float
+) -> tuple[float, float]:
+    """Return the central difference, and how much it differs from one side of the point to the other."""
+    up, down = function(point + step * direction), function(point - step * direction)
+    first = np.sum(cotangent * (up - down)) / (2 * step)
+    return float(first), float(np.sum(cotangent * ((up - here) - (here - down))) / step)
+
+
+def require_equal(owner: str, place: str, comparisons: Sequence[Comparison]) -> None:
+    """Check that all derivatives are equal.
+
+    Raises:
+        GradientMismatch: one is not; a table shows them all.
+    """
+    wrong = next((found for found in comparisons if not found.equal), None)
+    if wrong is None:
+        return
+    header = ("layer", "pass", "gradient of", "backward", "central differences", "relative error", "")
+    rows = [
+        (
+            *(owner, found.mode, found.of, f"{found.analytic:.9g}", f"{found.numeric:.9g}"),
+            *(f"{found.relative_error:.1e}", "" if found.equal else "wrong"),
+        )
+        for found in comparisons
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    table = "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    )
+    bends = f" The function bends at each of {wrong.kinks} points tried nearby." if wrong.kinks == _ATTEMPTS else ""
+    raise GradientMismatch(
+        f"{owner}.backward: gradient of {wrong.of} must be the derivative of forward. "
+        f"Received: a derivative of {wrong.analytic:.9g} along a random line, where central differences give "
+        f"{wrong.numeric:.9g}: a relative error of {wrong.relative_error:.1e} ({wrong.mode}, {place}).{bends}"
+        f"\n\n{table}"
+    )
