@@ -10,6 +10,7 @@ from typing import Any, Literal
 from typing_extensions import override
 
 from layerkit.callbacks.callback import Callback, Logs
+from layerkit.checks import check_count, check_number
 from layerkit.errors import ArgumentError
 
 # Parts of the names of metrics of which more is better; of a loss, less is.
@@ -50,11 +51,9 @@ class EarlyStopping(Callback):
     ) -> None:
         if mode not in ("auto", "min", "max"):
             raise ArgumentError(f"EarlyStopping: mode must be 'auto', 'min' or 'max'. Received: mode={mode!r}")
-        if patience < 0:
-            raise ArgumentError(f"EarlyStopping: patience must be at least 0. Received: patience={patience}")
         self.monitor = monitor
-        self.min_delta = abs(min_delta)
-        self.patience = patience
+        self.min_delta = abs(check_number("EarlyStopping", min_delta=min_delta))
+        self.patience = check_count("EarlyStopping", 0, patience=patience)
         self.verbose = verbose
         self.mode = mode
         self.baseline = baseline

@@ -18,6 +18,9 @@ class Constant(Initializer):
 
     Args:
         value: a number, or an array that is broadcast to the shape.
+
+    Raises:
+        ShapeError: value does not broadcast to the shape of the weight.
     """
 
     def __init__(self, value: Any = 0.0) -> None:
@@ -25,7 +28,13 @@ class Constant(Initializer):
         self.value = value
 
     def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-        return np.broadcast_to(np.asarray(self.value), shape)
+        value = np.asarray(self.value)
+        try:
+            return np.broadcast_to(value, shape)
+        except ValueError:
+            raise ShapeError(
+                f"Constant: value must broadcast to the shape of the weight, {shape}. Received: shape {value.shape}"
+            ) from None
 
 
 class Zeros(Constant):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerkit.checks import check_at_least, check_number
 from layerkit.errors import ArgumentError
 from layerkit.initializers.initializer import Initializer
 
@@ -18,8 +19,8 @@ class RandomNormal(Initializer):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        _check_not_negative(self, stddev)
-        self.mean, self.stddev = mean, stddev
+        name = type(self).__name__
+        self.mean, self.stddev = check_number(name, mean=mean), check_at_least(name, 0, stddev=stddev)
 
     def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         return random.normal(self.mean, self.stddev, shape)
@@ -30,7 +31,7 @@ class RandomUniform(Initializer):
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        if minval > maxval:
+        if check_number("RandomUniform", minval=minval) > check_number("RandomUniform", maxval=maxval):
             raise ArgumentError(
                 f"RandomUniform: minval must not be above maxval. Received: minval={minval}, maxval={maxval}"
             )
@@ -45,8 +46,8 @@ class TruncatedNormal(Initializer):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        _check_not_negative(self, stddev)
-        self.mean, self.stddev = mean, stddev
+        name = type(self).__name__
+        self.mean, self.stddev = check_number(name, mean=mean), check_at_least(name, 0, stddev=stddev)
 
     def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         return self.mean + self.stddev * truncated_standard_normal(random, shape)
@@ -60,8 +61,3 @@ def truncated_standard_normal(random: np.random.Generator, shape: tuple[int, ...
         draws[outside] = random.standard_normal(int(outside.sum()))
         outside = np.abs(draws) > 2.0
     return draws
-
-
-def _check_not_negative(initializer: Initializer, stddev: float) -> None:
-    if stddev < 0:
-        raise ArgumentError(f"{type(initializer).__name__}: stddev must be at least 0. Received: stddev={stddev}")

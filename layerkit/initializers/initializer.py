@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerkit.checks import check_lengths, check_name
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.xp.random import check_seed, fresh_seed, stream_key
+from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,7 @@ class Initializer(Configurable):
         """Return the first values of the weight at `path` in a model of this seed."""
         key = stream_key(seed, path) if self.seed is None else stream_key(self.seed, "initializer")
         random = np.random.Generator(np.random.Philox(key=np.array(key, np.uint64)))
-        return np.asarray(self.draw(random, shape)).astype(dtype)
+        return _checked(self.draw(random, shape), type(self).__name__, shape, path).astype(dtype)
 
     def __call__(self, shape: tuple[int, ...] | list[int], dtype: str | None = None) -> NDArray[Any]:
         """Return values of this shape as a NumPy array; each call gives the same ones.
@@ -51,7 +53,10 @@ class Initializer(Configurable):
         """
         if not hasattr(self, "_own_seed"):
             self._own_seed = fresh_seed() if self.seed is None else self.seed
-        return self.values(tuple(shape), dtype or "float32", self._own_seed, "initializer")
+        name = type(self).__name__
+        lengths: Any = check_lengths(name, 0, shape=shape)
+        kind: str = check_name(name, DTYPES, dtype="float32" if dtype is None else dtype)
+        return self.values(lengths, kind, self._own_seed, "initializer")
 
 
 class FunctionInitializer(Initializer):
@@ -62,10 +67,15 @@ class FunctionInitializer(Initializer):
         self.function = function
 
     def values(self, shape: tuple[int, ...], dtype: str, seed: int, path: str) -> NDArray[Any]:
-        values = np.asarray(self.function(shape, dtype=dtype))
-        if values.shape != shape:
-            name = getattr(self.function, "__name__", repr(self.function))
-            raise ShapeError(
-                f"{path}: the initializer {name!r} must return values of shape {shape}. Received: shape {values.shape}"
-            )
-        return values.astype(dtype)
+        name = getattr(self.function, "__name__", repr(self.function))
+        return _checked(self.function(shape, dtype=dtype), name, shape, path).astype(dtype)
+
+
+def _checked(values: Any, name: str, shape: tuple[int, ...], path: str) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape != shape or array.dtype.kind not in "fiub":
+        raise ShapeError(
+            f"{path}: the initializer {name!r} must return numbers of shape {shape}. "
+            f"Received: shape {array.shape}, dtype {array.dtype}"
+        )
+    return array

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from layerkit.errors import ArgumentError, ShapeError
+from layerkit.checks import check_name, check_number, check_positive
+from layerkit.errors import ShapeError
 from layerkit.initializers.distributions import truncated_standard_normal
 from layerkit.initializers.initializer import Initializer
-from layerkit.names import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,14 +59,12 @@ class VarianceScaling(Initializer):
     ) -> None:
         super().__init__(seed)
         name = type(self).__name__
-        if not scale > 0:
-            raise ArgumentError(f"{name}: scale must be above 0. Received: scale={scale}")
-        self.scale = scale
-        self.mode: Mode = _one_of(f"{name}: mode", mode, get_args(Mode))
-        self.distribution: Distribution = _one_of(
-            f"{name}: distribution",
-            "truncated_normal" if distribution == "normal" else distribution,
+        self.scale = check_positive(name, scale=scale)
+        self.mode: Mode = check_name(name, get_args(Mode), mode=mode)
+        self.distribution: Distribution = check_name(
+            name,
             get_args(Distribution),
+            distribution="truncated_normal" if distribution == "normal" else distribution,
         )
 
     def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -79,14 +77,6 @@ class VarianceScaling(Initializer):
         if self.distribution == "untruncated_normal":
             return random.normal(0.0, math.sqrt(variance), shape)
         return math.sqrt(variance) / _TRUNCATED_STDDEV * truncated_standard_normal(random, shape)
-
-
-def _one_of(what: str, value: Any, known: tuple[str, ...]) -> Any:
-    if value not in known:
-        raise ArgumentError(
-            f"{what} must be one of {', '.join(known)}. Received: {value!r}. {nearest(str(value), known)}"
-        )
-    return value
 
 
 class GlorotUniform(VarianceScaling):
@@ -142,7 +132,7 @@ class Orthogonal(Initializer):
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.gain = gain
+        self.gain = check_number("Orthogonal", gain=gain)
 
     def draw(self, random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         if len(shape) < 2:

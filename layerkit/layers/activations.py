@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
-from layerkit.errors import ArgumentError, ShapeError
+from layerkit.checks import check_at_least, check_flag
+from layerkit.errors import ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.names import Names
 
@@ -98,7 +99,9 @@ class ReLU(ActivationLayer):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
-        _check_at_least_0(self, max_value=max_value or 0.0, negative_slope=negative_slope, threshold=threshold)
+        check_at_least("ReLU", 0, max_value=0.0 if max_value is None else max_value)
+        check_at_least("ReLU", 0, negative_slope=negative_slope)
+        check_at_least("ReLU", 0, threshold=threshold)
         self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
 
     @override
@@ -121,7 +124,7 @@ class LeakyReLU(ActivationLayer):
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
-        _check_at_least_0(self, negative_slope=negative_slope)
+        check_at_least("LeakyReLU", 0, negative_slope=negative_slope)
         self.negative_slope = negative_slope
 
     @override
@@ -156,7 +159,7 @@ class ELU(ExponentialLinear):
 
     def __init__(self, alpha: float = 1.0, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
-        _check_at_least_0(self, alpha=alpha)
+        check_at_least(type(self).__name__, 0, alpha=alpha)
         self.alpha = alpha
 
 
@@ -175,7 +178,7 @@ class GELU(ActivationLayer):
 
     def __init__(self, approximate: bool = False, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
-        self.approximate = bool(approximate)
+        self.approximate = check_flag("GELU", approximate=approximate)
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
@@ -304,12 +307,6 @@ class LogSoftmax(Softmax):
     @override
     def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
         return dy - xp.exp(saved) * xp.sum(dy, axis=self.axis, keepdims=True)
-
-
-def _check_at_least_0(layer: Layer, **values: float) -> None:
-    for name, value in values.items():
-        if not value >= 0:
-            raise ArgumentError(f"{type(layer).__name__}: {name} must be at least 0. Received: {name}={value}")
 
 
 NAMES = Names[Layer](

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, final
 from typing_extensions import Unpack, override
 
 from layerkit import initializers
-from layerkit.errors import ArgumentError, ShapeError
+from layerkit.checks import check_count, check_flag
+from layerkit.errors import ShapeError
 from layerkit.layers import activations
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 
@@ -53,13 +54,9 @@ class Dense(Layer):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(units, bool) or not hasattr(units, "__index__"):
-            raise ArgumentError(f"Dense: units must be an integer. Received: units={units!r}")
-        if units < 1:
-            raise ArgumentError(f"Dense: units must be at least 1. Received: units={units}")
-        self.units = units.__index__()
+        self.units = check_count("Dense", 1, units=units)
         self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
+        self.use_bias = check_flag("Dense", use_bias=use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
 
@@ -98,4 +95,4 @@ class Dense(Layer):
                 f"{self.name}: the last axis of x must have length {self.input_shape[-1]}, for which the layer was "
                 f"built. Received: shape {input_shape}"
             )
-        return (*input_shape[:-1], self.units)
+        return self.activation.compute_output_shape((*input_shape[:-1], self.units))

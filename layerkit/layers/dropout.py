@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
-from layerkit.errors import ArgumentError, ShapeError
+from layerkit.checks import check_fraction, check_lengths
+from layerkit.errors import ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.xp.random import check_seed
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
@@ -26,7 +28,7 @@ class Dropout(Layer):
         kwargs: what every `Layer` takes.
 
     Raises:
-        ArgumentError: `rate` is not from 0 to 1.
+        ArgumentError: `rate` is not from 0 to 1, or `seed` is no seed.
         ShapeError: `noise_shape` does not broadcast to x.
     """
 
@@ -38,11 +40,9 @@ class Dropout(Layer):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ArgumentError(f"Dropout: rate must be from 0 to 1. Received: rate={rate!r}")
-        self.rate = rate
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-        self.seed = seed
+        self.rate: float = check_fraction("Dropout", rate=rate)
+        self.noise_shape = None if noise_shape is None else check_lengths("Dropout", 1, noise_shape=noise_shape)
+        self.seed = check_seed(seed, "Dropout")
 
     @override
     def build(self, input_shape: Shape) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from layerkit.checks import check_count, check_lengths, check_name
 from layerkit.configurable import Configurable
-from layerkit.errors import ArgumentError, ShapeError
+from layerkit.errors import ArgumentError
+from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
     from layerkit.layers.layer import Shape
@@ -25,7 +27,7 @@ class Input(Configurable):
 
     Raises:
         ArgumentError: both `shape` and `batch_shape` are given, or neither.
-        ShapeError: a length is below 0.
+        ShapeError: a length is below 1.
     """
 
     def __init__(
@@ -41,13 +43,12 @@ class Input(Configurable):
                 f"Input: give shape, or batch_shape. Received: shape={shape}, batch_shape={batch_shape}. "
                 f"For rows of two numbers, write Input((2,))."
             )
-        if shape is not None:
-            batch_shape = (batch_size, *((shape,) if isinstance(shape, int) else shape))
-        assert batch_shape is not None  # noqa: S101 - for the type checker: one of the two is given
-        self.batch_shape = tuple(batch_shape)
-        if not all(n is None or (isinstance(n, int) and n >= 0) for n in self.batch_shape):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ShapeError(f"Input: each length must be an integer of at least 0, or None. Received: shape={shape}")
-        self.dtype = dtype
+        if shape is None:
+            self.batch_shape = check_lengths("Input", 1, batch_shape=batch_shape)
+        else:
+            row = check_lengths("Input", 1, shape=(shape,) if isinstance(shape, int) else shape)
+            self.batch_shape = (None if batch_size is None else check_count("Input", 1, batch_size=batch_size), *row)
+        self.dtype = None if dtype is None else check_name("Input", DTYPES, dtype=dtype)
         self.name = name or "input"
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
+from layerkit.checks import is_a, is_integer
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 
@@ -31,11 +32,16 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: tuple[int, ...] | list[int], **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
-        self.target_shape = tuple(target_shape)
-        if any(n < -1 for n in self.target_shape) or self.target_shape.count(-1) > 1:
+        if not (
+            is_a(target_shape, tuple, list)
+            and all(is_integer(n) and (n == -1 or n > 0) for n in target_shape)
+            and target_shape.count(-1) < 2
+        ):
             raise ArgumentError(
-                f"Reshape: target_shape must have positive lengths, and -1 at most once. Received: {self.target_shape}"
+                f"Reshape: target_shape must be a tuple of positive integers, with -1 at most once. "
+                f"Received: target_shape={target_shape!r}"
             )
+        self.target_shape = tuple(target_shape)
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:

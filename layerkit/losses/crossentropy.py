@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
+from layerkit.checks import check_flag, check_fraction, check_number
 from layerkit.errors import ArgumentError
 from layerkit.losses.loss import Loss, Shape
 
@@ -36,7 +37,7 @@ class Crossentropy(Loss):
         name: str | None = None,
     ) -> None:
         super().__init__(reduction, name)
-        self.from_logits = bool(from_logits)
+        self.from_logits = check_flag(type(self).__name__, from_logits=from_logits)
         self.axis = axis
 
 
@@ -72,7 +73,7 @@ class BinaryCrossentropy(Crossentropy):
         name: str | None = None,
     ) -> None:
         super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name)
-        self.label_smoothing = _check_smoothing(self, label_smoothing)
+        self.label_smoothing = check_fraction(type(self).__name__, label_smoothing=label_smoothing)
 
     @override
     def forward(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Any]:
@@ -126,7 +127,7 @@ class CategoricalCrossentropy(Crossentropy):
         name: str | None = None,
     ) -> None:
         super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name)
-        self.label_smoothing = _check_smoothing(self, label_smoothing)
+        self.label_smoothing = check_fraction(type(self).__name__, label_smoothing=label_smoothing)
 
     @override
     def forward(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Any]:
@@ -170,6 +171,8 @@ class SparseCategoricalCrossentropy(Crossentropy):
                 f"SparseCategoricalCrossentropy: the classes must be on the last axis. Received: axis={axis}"
             )
         self.ignore_class = ignore_class
+        if ignore_class is not None:
+            check_number("SparseCategoricalCrossentropy", ignore_class=ignore_class)
 
     @override
     def counted(self, xp: Backend, y_true: Array) -> Array | None:
@@ -209,11 +212,3 @@ def _categorical_grad(xp: Backend, saved: Any, dvalues: Array, axis: int, *, fro
     t, p, kept, total = saved
     dp = xp.where(p == kept, -dvalues * t / kept, 0.0)
     return (dp - xp.sum(dp * p, axis=axis, keepdims=True)) / total
-
-
-def _check_smoothing(loss: Loss, label_smoothing: float) -> float:
-    if not 0 <= label_smoothing <= 1:
-        raise ArgumentError(
-            f"{type(loss).__name__}: label_smoothing must be from 0 to 1. Received: label_smoothing={label_smoothing}"
-        )
-    return label_smoothing

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from layerkit.checks import check_name
 from layerkit.configurable import Configurable
-from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
+from layerkit.errors import MissingDerivativeError, ShapeError
 from layerkit.functions import as_float
-from layerkit.names import nearest, snake_case
+from layerkit.names import snake_case
 from layerkit.xp.registry import backend, backend_of
 
 if TYPE_CHECKING:
@@ -44,12 +45,7 @@ class Loss(Configurable):
 
     def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
         reduction = "none" if reduction is None else reduction
-        if reduction not in REDUCTIONS:
-            raise ArgumentError(
-                f"{type(self).__name__}: reduction must be one of {', '.join(REDUCTIONS)}. "
-                f"Received: reduction={reduction!r}. {nearest(str(reduction), REDUCTIONS)}"
-            )
-        self.reduction = reduction
+        self.reduction: str = check_name(type(self).__name__, REDUCTIONS, reduction=reduction)
         self.name = name or snake_case(type(self).__name__)
 
     # What a subclass gives.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from layerkit.errors import ArgumentError
+from layerkit.checks import check_positive
 from layerkit.losses.loss import Loss
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ class Huber(Loss):
         self, delta: float = 1.0, reduction: str | None = "sum_over_batch_size", name: str | None = "huber_loss"
     ) -> None:
         super().__init__(reduction, name)
-        if not delta > 0:
-            raise ArgumentError(f"Huber: delta must be above 0. Received: delta={delta}")
-        self.delta = delta
+        self.delta = check_positive("Huber", delta=delta)
 
     @override
     def forward(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Any]:

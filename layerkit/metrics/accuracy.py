@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from layerkit.errors import ArgumentError, ShapeError
+from layerkit.checks import check_fraction
+from layerkit.errors import ShapeError
 from layerkit.metrics.mean import MeanMetric
 
 if TYPE_CHECKING:
@@ -68,9 +69,7 @@ class BinaryAccuracy(MatchMetric):
 
     def __init__(self, name: str | None = "binary_accuracy", dtype: str | None = None, threshold: float = 0.5) -> None:
         super().__init__(name, dtype)
-        if not 0 <= threshold <= 1:
-            raise ArgumentError(f"BinaryAccuracy: threshold must be from 0 to 1. Received: threshold={threshold}")
-        self.threshold = threshold
+        self.threshold = check_fraction("BinaryAccuracy", threshold=threshold)
 
     @override
     def matches(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import Unpack, override
 
-from layerkit.optimizers.checks import check_fraction, check_positive
+from layerkit.checks import check_flag, check_fraction, check_positive
 from layerkit.optimizers.optimizer import Optimizer, OptimizerArguments
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Adam(Optimizer):
         self.beta_1 = check_fraction("Adam", below_1=True, beta_1=beta_1)
         self.beta_2 = check_fraction("Adam", below_1=True, beta_2=beta_2)
         self.epsilon = check_positive("Adam", epsilon=epsilon)
-        self.amsgrad = bool(amsgrad)
+        self.amsgrad = check_flag("Adam", amsgrad=amsgrad)
 
     @override
     def active_slots(self) -> tuple[str, ...]:

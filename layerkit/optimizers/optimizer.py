@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from typing_extensions import override
 
+from layerkit.checks import check_at_least, check_positive
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError
 from layerkit.names import snake_case
@@ -79,10 +80,9 @@ class Optimizer(Configurable):
         if len(given) > 1:
             raise ArgumentError(f"{self.name}: gradients are clipped in one way. Received: {_listed(given)}")
         for key, value in given.items():
-            if not value > 0:
-                raise ArgumentError(f"{self.name}: {key} must be above 0. Received: {key}={value}")
-        if weight_decay is not None and not weight_decay >= 0:
-            raise ArgumentError(f"{self.name}: weight_decay must be at least 0. Received: weight_decay={weight_decay}")
+            check_positive(self.name, **{key: value})
+        if weight_decay is not None:
+            check_at_least(self.name, 0, weight_decay=weight_decay)
         self.weight_decay = weight_decay
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
         self.built = False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import Unpack, override
 
-from layerkit.optimizers.checks import check_fraction, check_positive
+from layerkit.checks import check_flag, check_fraction, check_positive
 from layerkit.optimizers.optimizer import Optimizer, OptimizerArguments
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class RMSprop(Optimizer):
         self.rho = check_fraction("RMSprop", below_1=True, rho=rho)
         self.momentum = check_fraction("RMSprop", momentum=momentum)
         self.epsilon = check_positive("RMSprop", epsilon=epsilon)
-        self.centered = bool(centered)
+        self.centered = check_flag("RMSprop", centered=centered)
 
     @override
     def active_slots(self) -> tuple[str, ...]:

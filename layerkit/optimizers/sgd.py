@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import Unpack, override
 
-from layerkit.optimizers.checks import check_fraction
+from layerkit.checks import check_flag, check_fraction
 from layerkit.optimizers.optimizer import Optimizer, OptimizerArguments
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **kwargs)
         self.momentum = check_fraction("SGD", momentum=momentum)
-        self.nesterov = bool(nesterov)
+        self.nesterov = check_flag("SGD", nesterov=nesterov)
 
     @override
     def active_slots(self) -> tuple[str, ...]:

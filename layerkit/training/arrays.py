@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerkit.checks import is_a
 from layerkit.errors import DataError
 from layerkit.xp.registry import backend_of
 
@@ -18,11 +19,6 @@ CHUNK_BYTES = 1 << 24
 """How much of an array is looked at in one go: larger than a cache, small beside any memory."""
 
 _PROTOCOLS = ("__array__", "__array_namespace__", "__array_interface__", "__dlpack__")
-
-
-def is_a(value: Any, *kinds: type) -> bool:
-    """The same as `isinstance`, for values of any type, which it leaves as they are to a type checker."""
-    return isinstance(value, kinds)
 
 
 def is_array(value: Any) -> bool:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from layerkit.checks import is_a
 from layerkit.errors import ArgumentError, DataError, ShapeError
-from layerkit.training.arrays import CHUNK_BYTES, as_array, check_finite, check_range, is_a, is_array
+from layerkit.training.arrays import CHUNK_BYTES, as_array, check_finite, check_range, is_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -11,6 +11,7 @@ import math
 import os
 from typing import TYPE_CHECKING
 
+from layerkit.checks import is_integer
 from layerkit.errors import ArgumentError
 from layerkit.xp.state import Variable
 
@@ -33,13 +34,9 @@ def check_seed(seed: int | None, owner: str) -> int | None:
     """
     if seed is None:
         return None
-    try:
-        number = int(seed.__index__())
-    except AttributeError:
-        number = -1
-    if not 0 <= number < 2**64:
+    if not (is_integer(seed) and 0 <= seed < 2**64):
         raise ArgumentError(f"{owner}: seed must be an integer from 0 to 2**64 - 1, or None. Received: seed={seed!r}")
-    return number
+    return int(seed)
 
 
 def stream_key(seed: int, path: str) -> tuple[int, int]:
