@@ -3,6 +3,14 @@
 from layerkit import activations, callbacks, errors, initializers, layers, losses, metrics, models, optimizers
 from layerkit.layers import Input, Layer
 from layerkit.models import Model, Sequential
+from layerkit.program import (
+    differentiable,
+    grad,
+    hessian_vector_product,
+    jacobian,
+    register_derivative,
+    value_and_grad,
+)
 from layerkit.xp import Backend, Variable, backend, backend_names, use_backend
 
 __version__ = "0.1.0"
@@ -18,12 +26,18 @@ __all__ = [
     "backend",
     "backend_names",
     "callbacks",
+    "differentiable",
     "errors",
+    "grad",
+    "hessian_vector_product",
     "initializers",
+    "jacobian",
     "layers",
     "losses",
     "metrics",
     "models",
     "optimizers",
+    "register_derivative",
     "use_backend",
+    "value_and_grad",
 ]

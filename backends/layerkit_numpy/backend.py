@@ -82,6 +82,12 @@ class NumpyBackend(Backend):
         return y
 
     @override
+    def scatter_add(self, positions: Floats, values: Floats, size: int) -> Any:
+        total = np.zeros(size, values.dtype)
+        np.add.at(total, positions, values)
+        return total
+
+    @override
     def sigmoid(self, x: Floats) -> Any:
         # exp may overflow to inf here, whose reciprocal is the right answer, 0: only the warning has to go.
         with np.errstate(over="ignore"):

@@ -309,6 +309,22 @@ class LogSoftmax(Softmax):
         return dy - xp.exp(saved) * xp.sum(dy, axis=self.axis, keepdims=True)
 
 
+class FunctionActivation(Layer):
+    """An activation made from a function ``f(x)`` of an array; its derivative is found by recording."""
+
+    def __init__(self, function: Callable[..., Any], **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+
+    @override
+    def call(self, xp: Backend, x: Array) -> Array:
+        return self.function(x)
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+
 NAMES = Names[Layer](
     Layer,
     (
@@ -316,8 +332,9 @@ NAMES = Names[Layer](
         *(Softplus, Softsign, Tanh),
     ),
     {"relu": ReLU, "leaky_relu": LeakyReLU, "silu": SiLU, "swish": SiLU},
-    accepted="a name, a layer, or a function of layerkit.activations",
+    accepted="a name, a layer, or a function f(x)",
     kind="activation",
+    from_function=FunctionActivation,
 )
 
 

@@ -6,12 +6,16 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from layerkit import initializers
+from layerkit.checks import check_count, check_flag, check_lengths, check_name
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
+from layerkit.program import Recorder, Tape
+from layerkit.xp.conversion import as_numbers
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend, backend_of
 from layerkit.xp.state import HoldsState, Variable, note_change
+from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,10 +54,11 @@ class LayerArguments(TypedDict, total=False):
 class Layer(HoldsState, Configurable):
     """A function of x and of weights, with its derivative.
 
-    A subclass gives **either** ``call(xp, x) -> y``, **or** both ``forward(xp, x) -> (y, saved)`` and
-    ``backward(xp, saved, dy) -> (dx, grads)``, where `saved` is whatever backward will need, and `grads` maps the names
-    of weights to their gradients. Weights are made in ``build(input_shape)`` by `add_weight`. Nothing is kept on the
-    layer between passes, so that one layer may stand in several places and run in several threads.
+    A subclass gives **either** ``call(xp, x) -> y``, whose derivative is found, **or** both
+    ``forward(xp, x) -> (y, saved)`` and ``backward(xp, saved, dy) -> (dx, grads)``, where `saved` is whatever backward
+    will need, and `grads` maps the names of weights to their gradients. Weights are made in ``build(input_shape)`` by
+    `add_weight`. Nothing is kept on the layer between passes, so that one layer may stand in several places and run in
+    several threads.
 
     A method that behaves differently in training takes a keyword `training`; a backward that can leave dx out takes
     `input_gradient`, which is False where nobody needs dx. Only methods that name them receive them.
@@ -99,6 +104,7 @@ class Layer(HoldsState, Configurable):
             _bound={},
             _children={},
             _home=None,
+            declared_input_shape=None,
         )
         return self
 
@@ -129,8 +135,16 @@ class Layer(HoldsState, Configurable):
             dtype = check_float_dtype(dtype, kind)
         self._name = name
         self._dtype = dtype
-        self._trainable = bool(trainable)
-        self.declared_input_shape: Shape | None = (input_dim,) if input_dim is not None else input_shape
+        self._trainable = check_flag(kind, trainable=trainable)
+        if input_dim is not None and input_shape is not None:
+            raise ArgumentError(
+                f"{kind}: give input_shape, or input_dim. Received: input_shape={input_shape}, input_dim={input_dim}"
+            )
+        self.declared_input_shape: Shape | None = None
+        if input_dim is not None:
+            self.declared_input_shape = (check_count(kind, 1, input_dim=input_dim),)
+        elif input_shape is not None:
+            self.declared_input_shape = check_lengths(kind, 1, input_shape=input_shape)
 
     # What a subclass gives.
 
@@ -146,17 +160,42 @@ class Layer(HoldsState, Configurable):
         return self.forward(xp, x, *args, **kwargs)[0]
 
     def forward(self, xp: Backend, x: Array, *args: Any, **kwargs: Any) -> tuple[Array, Any]:
-        """Return y and what `backward` will need."""
-        return self.call(xp, x, *args, **kwargs), None
+        """Return y and what `backward` will need. A layer with `call` need not define it: the call is recorded."""
+        self.check_differentiable()
+        if isinstance(xp, Recorder):  # noted already, as part of something larger
+            return self.call(xp, x, *args, **kwargs), None
+        return Tape.record(xp, functools.partial(self.call, **kwargs), x)
 
     def backward(
         self, xp: Backend, saved: Any, dy: Array, *args: Any, **kwargs: Any
     ) -> tuple[Array | None, dict[str, Array]]:
-        """Return dL/dx and dL/dweight by name of weight, from dy = dL/dy."""
-        raise MissingDerivativeError(
-            f"{self.name}: training needs the derivative of every layer. Received: {type(self).__name__}, which "
-            f"defines `call` only. Define forward(self, xp, x) and backward(self, xp, saved, dy) instead."
-        )
+        """Return dL/dx and dL/dweight by name of weight, from dy = dL/dy.
+
+        A layer with `call` need not define it: the derivative of what was recorded is found.
+        """
+        self.check_differentiable()
+        named = {name: variable for name, variable in self.named_weights().items() if variable.trainable}
+        (dx,), gradients = saved.gradients(dy, list(named.values()))
+        return dx, dict(zip(named, gradients, strict=True))
+
+    def check_differentiable(self) -> None:
+        """Check that the layer defines one of the two kinds of passes.
+
+        Raises:
+            MissingDerivativeError: it defines `forward` without `backward`.
+            ArgumentError: it defines neither `call` nor `forward`.
+        """
+        kind = type(self)
+        if kind.forward is not Layer.forward and kind.backward is Layer.backward:
+            raise MissingDerivativeError(
+                f"{self.name}: training needs the derivative of every layer. Received: {kind.__name__}, which "
+                f"defines `forward` without `backward`. Define backward(self, xp, saved, dy), or `call` alone."
+            )
+        if kind.forward is Layer.forward and kind.call is Layer.call:
+            raise ArgumentError(
+                f"{self.name}: a layer must define call, or forward and backward. "
+                f"Received: {kind.__name__}, which defines neither"
+            )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of y, with None for the batch.
@@ -207,7 +246,7 @@ class Layer(HoldsState, Configurable):
         if not all(isinstance(n, int) and n >= 0 for n in shape):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ShapeError(f"{self.name}/{name}: each axis of a weight must have a known length. Received: {shape}")
         home = self.home
-        dtype = dtype or self.dtype
+        dtype = self.dtype if dtype is None else check_name(f"{self.name}/{name}", DTYPES, dtype=dtype)
         if initializer is None:
             initializer = "glorot_uniform" if dtype in FLOAT_DTYPES else "zeros"
         path = f"{home.path}/{name}"
@@ -283,7 +322,7 @@ class Layer(HoldsState, Configurable):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
+        self._trainable = check_flag(self.name, trainable=value)
         note_change()
         for child in self.sublayers:
             child.trainable = value
@@ -348,10 +387,11 @@ class Layer(HoldsState, Configurable):
         return [variable.numpy() for variable in self.weights]
 
     def set_weights(self, weights: Iterable[Any]) -> None:
-        """Write all weights, in the order of `weights`; all shapes are checked before the first is written.
+        """Write all weights, in the order of `weights`; all are checked before the first is written.
 
         Raises:
             ShapeError: the number of arrays, or the shape of one, is not that of the weights.
+            DataError: one holds no numbers.
         """
         variables, values = self.weights, list(weights)
         if len(values) != len(variables):
@@ -360,15 +400,9 @@ class Layer(HoldsState, Configurable):
                 f"{self.name}: set_weights takes one array for each weight, {len(variables)}. "
                 f"Received: {len(values)}.{hint}"
             )
-        for variable, value in zip(variables, values, strict=True):
-            shape = tuple(getattr(value, "shape", None) or backend("numpy").asarray(value).shape)
-            if shape != variable.shape:
-                raise ShapeError(
-                    f"{variable.path}: new values must have the shape of the old, {variable.shape}. "
-                    f"Received: shape {shape}"
-                )
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+        arrays = [variable.converted(value) for variable, value in zip(variables, values, strict=True)]
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
 
     def count_params(self) -> int:
         """Return the number of elements in all weights.
@@ -401,11 +435,20 @@ class Layer(HoldsState, Configurable):
         for name, child in self._children.items():
             child.settle(home.inside(name, self.dtype))
 
-    def build_once(self, build: Callable[..., None], input_shape: Shape) -> None:
+    def build_once(self, build: Callable[..., None], input_shape: Shape | None) -> None:
         """Run a subclass's `build`, unless that is done; a failed one leaves no weights behind."""
+        shape = None if input_shape is None else check_lengths(self.name, 0, input_shape=input_shape)
         if self.built:
+            if shape is not None and shape[1:] != self.input_shape[1:]:
+                raise ShapeError(
+                    f"{self.name}: a layer is built once. Received: build({shape}), after build({self.input_shape})"
+                )
             return
-        shape = tuple(input_shape)
+        if shape is None:
+            raise NotReadyError(
+                f"{self.name}: build needs the shape of x. Received: none. "
+                f"Give build((None, features)), or start the model with an Input."
+            )
         _ = self.home
         try:
             build(self, shape)
@@ -463,6 +506,8 @@ class Layer(HoldsState, Configurable):
                 self.settle(Home(xp, self.dtype, fresh_seed(), self.name))
             self.build_in_place((None, *x.shape[1:]))
         xp = self.xp if self.variables else owner or self.xp
+        if isinstance(owner, Recorder) and owner.root is xp:
+            xp = owner
         if owner is not None and owner is not xp:
             raise MixedBackendsError(
                 f"{self.name}: x and the weights must belong to one backend. Received: x on {owner}, weights on {xp}. "
@@ -473,7 +518,7 @@ class Layer(HoldsState, Configurable):
         return self.run_forward(xp, x, training=training)[0]
 
     def _as_input(self, xp: Backend, x: Any) -> Array:
-        x = xp.asarray(x)
+        x = as_numbers(xp, x, f"{self.name}: x")
         if self.autocast and x.dtype != getattr(xp, self.dtype):
             x = xp.astype(x, getattr(xp, self.dtype))
         return x
@@ -486,7 +531,7 @@ def _once(build: Callable[..., None]) -> Callable[..., None]:
     """Wrap a subclass's `build`: it runs once, with a tuple, and a failed one leaves no weights behind."""
 
     @functools.wraps(build)
-    def wrapped(self: Layer, input_shape: Shape) -> None:
+    def wrapped(self: Layer, input_shape: Shape | None = None) -> None:
         self.build_once(build, input_shape)
 
     return wrapped

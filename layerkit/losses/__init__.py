@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerkit.functions import function_of
 from layerkit.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
-from layerkit.losses.loss import Loss
+from layerkit.losses.loss import FunctionLoss, Loss
 from layerkit.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 from layerkit.names import Names
 
@@ -30,7 +30,8 @@ NAMES = Names[Loss](
         "BCE": BinaryCrossentropy,
         "huber_loss": Huber,
     },
-    accepted="a name, a Loss, or a function of layerkit.losses",
+    accepted="a name, a Loss, or a function f(y_true, y_pred)",
+    from_function=FunctionLoss,
 )
 
 get = NAMES.get

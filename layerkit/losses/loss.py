@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from layerkit.checks import check_name
 from layerkit.configurable import Configurable
-from layerkit.errors import MissingDerivativeError, ShapeError
+from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
 from layerkit.functions import as_float
 from layerkit.names import snake_case
+from layerkit.program import Recorder, Tape
+from layerkit.xp.conversion import as_numbers
 from layerkit.xp.registry import backend, backend_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from layerkit.xp.backend import Array, Backend
 
 Shape = tuple[int | None, ...]
@@ -23,7 +29,9 @@ REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "
 class Loss(Configurable):
     """How far predictions are from targets: one value a sample, and the values reduced to one number.
 
-    A subclass gives ``forward(xp, y_true, y_pred) -> (values, saved)`` and ``backward(xp, saved, dvalues) -> dy_pred``.
+    A subclass gives **either** ``call(xp, y_true, y_pred) -> values``, whose derivative is found, **or** both
+    ``forward(xp, y_true, y_pred) -> (values, saved)`` and ``backward(xp, saved, dvalues) -> dy_pred``. A plain function
+    ``f(y_true, y_pred)`` will do too, wherever a loss is asked for.
 
     With values ``v`` (one for each sample and inner axis), sample weights ``w`` and N their number, the reductions are
     Keras's: "sum_over_batch_size" (also "mean") ``Σ v w / N``, "sum" ``Σ v w``, "mean_with_sample_weight"
@@ -51,15 +59,33 @@ class Loss(Configurable):
     # What a subclass gives.
 
     def forward(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Any]:
-        """Return one value for each sample, and what `backward` will need."""
-        return self.call(xp, y_true, y_pred), None
+        """Return one value for each sample, and what `backward` will need. Without it, `call` is recorded."""
+        self._check_defined()
+        if isinstance(xp, Recorder):  # noted already, as part of something larger
+            return self.call(xp, y_true, y_pred), None
+        return Tape.record(xp, self._called_with(y_true), y_pred)
+
+    def _called_with(self, y_true: Array) -> Callable[[Backend, Array], Array]:
+        return lambda recorder, given: self.call(recorder, y_true, given)
 
     def backward(self, xp: Backend, saved: Any, dvalues: Array) -> Array:
-        """Return dL/dy_pred from dL/dvalues, which has the shape of values."""
-        raise MissingDerivativeError(
-            f"{self.name}: training needs the derivative of the loss. Received: {type(self).__name__}, which defines "
-            f"`call` only. Define forward(self, xp, y_true, y_pred) and backward(self, xp, saved, dvalues) instead."
-        )
+        """Return dL/dy_pred from dL/dvalues, which has the shape of values. Without it, `call` is recorded."""
+        self._check_defined()
+        (dy_pred,), _ = saved.gradients(dvalues)
+        return dy_pred
+
+    def _check_defined(self) -> None:
+        kind = type(self)
+        if kind.forward is not Loss.forward and kind.backward is Loss.backward:
+            raise MissingDerivativeError(
+                f"{self.name}: training needs the derivative of the loss. Received: {kind.__name__}, which defines "
+                f"`forward` without `backward`. Define backward(self, xp, saved, dvalues), or `call` alone."
+            )
+        if kind.forward is Loss.forward and kind.call is Loss.call:
+            raise ArgumentError(
+                f"{self.name}: a loss must define call, or forward and backward. "
+                f"Received: {kind.__name__}, which defines neither"
+            )
 
     def call(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
         """Return one value for each sample."""
@@ -136,7 +162,7 @@ class Loss(Configurable):
         return self.call(xp, self._aligned(xp, y_true, y_pred), y_pred)
 
     def _aligned(self, xp: Backend, y_true: Any, y_pred: Array) -> Array:
-        y_true = xp.asarray(y_true)
+        y_true = as_numbers(xp, y_true, f"{self.name}: y_true")
         if not self.labels:
             y_true = xp.astype(y_true, y_pred.dtype)
         elif y_true.dtype in (xp.float32, xp.float64):
@@ -157,6 +183,26 @@ class Loss(Configurable):
         if sample_weight is not None:
             sample_weight = xp.astype(xp.asarray(sample_weight), values.dtype)
         return self.reduce(xp, y_true, values, sample_weight)[0]
+
+
+class FunctionLoss(Loss):
+    """A loss made from a function ``f(y_true, y_pred)`` of arrays of the backend, which returns one value a sample.
+
+    Its derivative is found by recording; see `layerkit.grad` for what it may be written with.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(reduction, name or getattr(function, "__name__", "loss"))
+        self.function = function
+
+    @override
+    def call(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        return self.function(y_true, y_pred)
 
 
 def spread(xp: Backend, sample_weight: Array, values: Array) -> Array:

@@ -88,6 +88,7 @@ class Backend(ABC):
     softmax = reference.softmax
     log_softmax = reference.log_softmax
     one_hot = reference.one_hot
+    scatter_add = reference.scatter_add
 
     linalg: Any
     fft: Any

@@ -73,6 +73,16 @@ def one_hot(xp: Backend, labels: Array, classes: int, dtype: str) -> Array:
     return xp.astype(xp.expand_dims(labels, axis=-1) == xp.arange(classes, dtype=labels.dtype), getattr(xp, dtype))
 
 
+def scatter_add(xp: Backend, positions: Array, values: Array, size: int) -> Array:
+    """Return a vector of this size with each value added at its position, and 0 elsewhere.
+
+    Shapes:
+        positions: (n,), integers from 0 to size - 1, which may repeat. values: (n,). result: (size,).
+    """
+    here = xp.expand_dims(xp.arange(size, dtype=positions.dtype), axis=-1) == positions
+    return xp.sum(xp.where(here, values, xp.zeros_like(values)), axis=1)
+
+
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of Computation 23 (1969), with
 # the coefficients of his SPECFUN library: |x| ≤ 0.46875; 0.46875 < |x| ≤ 4; |x| > 4. Highest power first.
 _SMALL_P = (

@@ -116,6 +116,9 @@ def backend_of(*arrays: Any) -> Backend | None:
 
 
 def _owner(array: Any) -> Backend | None:
+    recorder = getattr(array, "recorder", None)
+    if isinstance(recorder, Backend):
+        return recorder
     for opened in _opened.values():
         if opened.owns(array):
             return opened

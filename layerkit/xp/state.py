@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from layerkit.errors import DataError, ShapeError
+from layerkit.errors import ShapeError
 from layerkit.names import nearest
+from layerkit.xp.conversion import as_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from layerkit.xp.backend import Array, Backend
 
@@ -24,6 +26,10 @@ def changes() -> int:
     What was planned for the weights of a model holds as long as it stays the same.
     """
     return _changes
+
+
+# What a variable's array is handed out as, while something is recorded: the recorder's array.
+reading: ContextVar[Callable[[Variable, Array], Any] | None] = ContextVar("layerkit_reading", default=None)
 
 
 def note_change() -> None:
@@ -62,8 +68,9 @@ class Variable:
 
     @property
     def value(self) -> Array:
-        """The array itself, on its backend. To change it, use `assign`."""
-        return self._array
+        """The array itself, on its backend; under recording, the recorder's. To change it, use `assign`."""
+        hand_out = reading.get()
+        return self._array if hand_out is None else hand_out(self, self._array)
 
     @property
     def ndim(self) -> int:
@@ -78,25 +85,26 @@ class Variable:
         values = self.numpy()
         return values if dtype is None else values.astype(dtype)
 
-    def assign(self, value: Any) -> None:
-        """Write new values: an array of the same shape, from the host or from this backend; its dtype is converted.
+    def converted(self, value: Any) -> Array:
+        """Return new values, from the host or from this backend, as an array of the variable's dtype.
 
         Raises:
-            ShapeError: the shape is another.
+            DataError: they are no numbers.
+            ShapeError: their shape is not that of the variable.
         """
-        array = value.value if isinstance(value, Variable) else value
-        if isinstance(value, Variable) and value.xp is not self.xp:
-            array = value.numpy()
-        try:
-            array = self.xp.asarray(array, self.dtype)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{self.path}: new values must be numbers. Received: {value!r}") from error
+        if isinstance(value, Variable):
+            value = value.value if value.xp is self.xp else value.numpy()
+        array = as_numbers(self.xp, value, f"{self.path}: new values")
         if tuple(array.shape) != self.shape:
             raise ShapeError(
                 f"{self.path}: new values must have the shape of the old, {self.shape}. "
                 f"Received: shape {tuple(array.shape)}"
             )
-        self.xp.assign(self._array, array)
+        return self.xp.asarray(array, self.dtype)
+
+    def assign(self, value: Any) -> None:
+        """Write new values: see `converted`."""
+        self.xp.assign(self._array, self.converted(value))
 
     def move(self, xp: Backend) -> None:
         """Move to another backend, out of any flat array."""

@@ -71,7 +71,15 @@ ARRAY_WORDS = (
     *SEARCHING, *SETS, *SORTING, *STATISTICS, *UTILITY,
 )  # fmt: skip
 
-NETWORK_WORDS = (*("linear", "linear_grad", "sigmoid", "softplus", "erfc", "softmax", "log_softmax", "one_hot"),)
+# Those that take arrays and return arrays: what a recording notes.
+FUNCTIONS = (
+    *("astype", "empty_like", "full_like", "meshgrid", "ones_like", "tril", "triu", "zeros_like"), *ELEMENTWISE,
+    *INDEXING, *LINEAR_ALGEBRA, *MANIPULATION, *SEARCHING, *SETS, *SORTING, *STATISTICS, *UTILITY,
+)  # fmt: skip
+
+NETWORK_WORDS = (
+    *("linear", "linear_grad", "sigmoid", "softplus", "erfc", "softmax", "log_softmax", "one_hot", "scatter_add"),
+)
 
 MACHINE_WORDS = (
     *("asarray", "to_numpy", "owns", "devices", "on_device", "state", "view", "assign", "assign_add", "random_bits"),

@@ -1,0 +1,26 @@
+"""Recording what is computed, and its derivative."""
+
+from layerkit.program.derivative import Tape, pull_back
+from layerkit.program.functions import (
+    differentiable,
+    grad,
+    hessian_vector_product,
+    jacobian,
+    register_derivative,
+    value_and_grad,
+)
+from layerkit.program.recorder import RecordedArray, Recorder, recording
+
+__all__ = [
+    "RecordedArray",
+    "Recorder",
+    "Tape",
+    "differentiable",
+    "grad",
+    "hessian_vector_product",
+    "jacobian",
+    "pull_back",
+    "recording",
+    "register_derivative",
+    "value_and_grad",
+]
