@@ -152,16 +152,16 @@ def train(
     model.stop_training = False
     logs: dict[str, float] = {}
     with DeferredInterrupt() as interrupt:
-        callbacks("on_train_begin")
+        callbacks("on_train_begin", {})
         try:
             for epoch in range(initial_epoch, epochs):
                 step.reset()
-                callbacks("on_epoch_begin", epoch)
+                callbacks("on_epoch_begin", epoch, {})
                 step.plan()
                 xp = model.xp
                 for index, (x, y, weight) in enumerate(batches.epoch()):
                     if follows_batches:
-                        callbacks("on_train_batch_begin", index)
+                        callbacks("on_train_batch_begin", index, {})
                         step.plan()
                         xp = model.xp
                     step.train(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
@@ -184,9 +184,9 @@ def test(step: Step, batches: Batches, callbacks: CallbackList) -> dict[str, flo
     """Return the loss and the metrics of one pass over the data."""
     xp = step.model.xp
     step.reset()
-    callbacks("on_test_begin")
+    callbacks("on_test_begin", {})
     for index, (x, y, weight) in enumerate(batches.epoch()):
-        callbacks("on_test_batch_begin", index)
+        callbacks("on_test_batch_begin", index, {})
         step.test(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
         if callbacks.cares_for("on_test_batch_end"):
             callbacks("on_test_batch_end", index, BatchLogs(step.logs))
@@ -199,13 +199,13 @@ def predict(model: Any, batches: Batches, callbacks: CallbackList) -> NDArray[An
     """Return the outputs of one pass over the data, on the host."""
     xp = model.xp
     outputs: list[NDArray[Any]] = []
-    callbacks("on_predict_begin")
+    callbacks("on_predict_begin", {})
     for index, (x, _, _) in enumerate(batches.epoch()):
-        callbacks("on_predict_batch_begin", index)
+        callbacks("on_predict_batch_begin", index, {})
         y, _ = model.run_forward(xp, xp.asarray(x), training=False)
         host = xp.to_numpy(y)
         # A layer may hand its input through, and the next batch overwrites that.
         outputs.append(host.copy() if np.may_share_memory(host, x) else host)
-        callbacks("on_predict_batch_end", index, None)
-    callbacks("on_predict_end")
+        callbacks("on_predict_batch_end", index, {})
+    callbacks("on_predict_end", {})
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

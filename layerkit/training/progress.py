@@ -7,6 +7,7 @@ the time that has passed, whatever the length of a step or an epoch.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from time import perf_counter
@@ -63,7 +64,8 @@ class Progress(Callback):
     def __init__(self, verbose: int, epochs: int | None, stream: TextIO | None = None) -> None:
         self.verbose = verbose
         self.epochs = epochs
-        self.stream: TextIO = stream or sys.stdout
+        # A process without standard output, such as a service, has None there.
+        self.stream: TextIO = stream or sys.stdout or io.StringIO()
         self.live = verbose == 1 and _is_live(self.stream)
         self.steps: int | None = None
         self._epoch = 0
@@ -193,13 +195,18 @@ class Progress(Callback):
         self._due = max(now + SHORTEST_S, self._started + self._spent / SHARE)
 
     def _guarded(self, write: Callable[[], Any]) -> None:
-        """Write; if nobody reads any more (a closed pipe), stop writing, and let training go on."""
+        """Write; where that fails (a closed pipe, a full disk), stop writing, and let training go on."""
         if self._broken:
             return
         try:
             write()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError) as error:
             self._broken = True
+            if isinstance(error, BrokenPipeError) and self.stream is sys.__stdout__:
+                # What is still buffered would fail again, at the next print or at exit (Python's "Note on SIGPIPE").
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.stream.fileno())
+                os.close(nowhere)
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -217,7 +224,7 @@ def _shown(values: Logs) -> list[str]:
 def _duration(seconds: float) -> str:
     if seconds >= 60:
         return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         if seconds * factor >= 1:
             return f"{seconds * factor:.0f}{unit}"
     return "0s"
