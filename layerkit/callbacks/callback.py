@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError
+from layerkit.names import call_it
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Logs = Mapping[str, float]
+Logs = Mapping[str, Any]
 
 MOMENTS = (
     *("on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin", "on_train_batch_end"),
@@ -23,27 +25,35 @@ MOMENTS = (
 class Callback(Configurable):
     """Is told of every moment of training; a subclass defines those it cares for.
 
-    `logs` holds the loss and the metrics: at the end of an epoch those of the epoch, at the end of a batch the means so
-    far, which are read from the device only when they are looked at. Setting ``self.model.stop_training = True`` ends
-    training after the batch.
+    `logs` holds the loss and the metrics: at the end of an epoch those of the epoch, with ``val_`` before the names of
+    those of its validation; at the end of a batch the means so far; elsewhere nothing. Those of a batch are read from
+    the device when they are first looked at, and only while the moment lasts: ``dict(logs)`` keeps them. At the end of
+    a batch of prediction, ``logs["outputs"]`` is what was predicted.
+
+    Setting ``self.model.stop_training = True`` ends training after the batch. An exception ends it too, and reaches
+    whoever called `fit`; `on_train_end` is called all the same.
+
+    Attributes:
+        model: the model that is trained.
+        params: ``{"verbose": …, "epochs": …, "steps": …}``, where steps may be None: not known.
     """
 
     model: Any = None
     params: Mapping[str, Any] = {}
 
     def set_model(self, model: Any) -> None:
-        """Receive the model, before training."""
+        """Receive the model, before all else."""
         self.model = model
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Receive {"verbose", "epochs", "steps"}, before training."""
+        """Receive `params`, after the model."""
         self.params = params
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """After the last epoch, also where training was interrupted."""
+        """After the last epoch, also where training was interrupted; logs are those of the last whole epoch."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Before an epoch, counted from 0."""
@@ -72,10 +82,10 @@ class Callback(Configurable):
         """After evaluation or validation."""
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a batch of evaluation."""
+        """Before a batch of evaluation or validation."""
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a batch of evaluation."""
+        """After a batch of evaluation or validation."""
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Before prediction."""
@@ -91,22 +101,40 @@ class Callback(Configurable):
 
 
 class CallbackList:
-    """Calls every callback that defines a moment, and no other: an empty moment costs one look-up."""
+    """Calls every callback that defines a moment, and no other: an empty moment costs one look-up.
+
+    Args:
+        callbacks: in the order in which they are called.
+        model: what they are to know as `model`.
+        params: what they are to know as `params`.
+    """
 
     def __init__(self, callbacks: Iterable[Any], model: Any, params: Mapping[str, Any]) -> None:
         self.callbacks: list[Any] = list(callbacks)
-        self._moments: dict[str, list[Callable[..., None]]] = {moment: [] for moment in MOMENTS}
         for callback in self.callbacks:
             callback.set_model(model)
+        for callback in self.callbacks:
             callback.set_params(params)
-            for moment in MOMENTS:
-                method = getattr(callback, moment, None)
-                if method is not None and _defines(callback, moment):
-                    self._moments[moment].append(method)
+        self._moments: dict[str, list[Callable[..., None]]] = {
+            moment: [getattr(callback, moment) for callback in self.callbacks if _defines(callback, moment)]
+            for moment in MOMENTS
+        }
 
-    def __call__(self, moment: str, *args: Any) -> None:
-        for method in self._moments[moment]:
-            method(*args)
+    def __call__(self, moment: str, *index: int, logs: Logs | None = None) -> None:
+        """Call all for ``on_epoch_begin``, say, with the number of the epoch or batch where the moment has one."""
+        methods = self._moments[moment]
+        if not methods:
+            return
+        if logs is None:
+            logs = {}
+        if moment == "on_train_end":
+            # Files are closed and weights restored here: each has its turn, even if one before it fails.
+            with contextlib.ExitStack() as stack:
+                for method in reversed(methods):
+                    stack.callback(method, *index, logs)
+            return
+        for method in methods:
+            method(*index, logs)
 
     def cares_for(self, moment: str) -> bool:
         """Tell whether any callback defines this moment."""
@@ -114,12 +142,10 @@ class CallbackList:
 
 
 def _defines(callback: Any, moment: str) -> bool:
-    names = [moment]
-    if moment.startswith("on_train_batch"):
-        names.append(moment.replace("train_", ""))
-    for name in names:
+    # The base's methods for a training batch call those of the older name.
+    for name in (moment, moment.replace("train_batch", "batch")):
         method = getattr(callback, name, None)
-        if getattr(method, "__func__", method) is not getattr(Callback, name, None) and method is not None:
+        if method is not None and getattr(method, "__func__", method) is not getattr(Callback, name):
             return True
     return False
 
@@ -132,11 +158,8 @@ def check_callbacks(callbacks: Any) -> list[Any]:
     """
     if callbacks is None:
         return []
-    if isinstance(callbacks, CallbackList):
-        return callbacks.callbacks
-    listed = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    for callback in listed:  # pyright: ignore[reportUnknownVariableType]
-        if isinstance(callback, type) or not hasattr(callback, "set_model"):  # pyright: ignore[reportUnknownArgumentType]
-            hint = " Make an object of the class: add ()." if isinstance(callback, type) else ""
-            raise ArgumentError(f"callbacks: each must be a Callback. Received: {callback!r}.{hint}")
-    return listed  # pyright: ignore[reportUnknownVariableType]
+    listed: list[Any] = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]  # pyright: ignore[reportUnknownArgumentType]
+    for callback in listed:
+        if isinstance(callback, type) or not (hasattr(callback, "set_model") and hasattr(callback, "set_params")):
+            raise ArgumentError(f"callbacks: each must be a Callback. Received: {callback!r}.{call_it(callback)}")
+    return listed

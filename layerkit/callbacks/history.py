@@ -10,6 +10,8 @@ from layerkit.callbacks.callback import Callback, Logs
 class History(Callback):
     """The loss and metrics of each epoch; `fit` returns one, and keeps it as ``model.history``.
 
+    It is told of an epoch after all other callbacks, so that what they add to its logs is recorded too.
+
     Attributes:
         history: lists by name: ``history["loss"][0]`` is the mean loss of the first epoch.
         epoch: the numbers of the epochs, from 0.
@@ -29,4 +31,4 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
-        self.model.history = self
+        self.model.history = self  # again: a callback may have called fit

@@ -13,16 +13,31 @@ from layerkit.callbacks.callback import Callback, Logs
 from layerkit.checks import check_count, check_number
 from layerkit.errors import ArgumentError
 
-# Parts of the names of metrics of which more is better; of a loss, less is.
-_RISING = ("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "cosine")
+# Words in the names of numbers of which less is better, and of those of which more is.
+_FALLING = {"loss", "error", "mse", "mae", "mape", "msle", "rmse", "crossentropy", "entropy", "divergence", "hinge"}
+_RISING = {"acc", "accuracy", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "cosine", "correlation"}
 
 
-def _more_is_better(monitor: str) -> bool:
-    return "loss" not in monitor and any(part in monitor.lower() for part in _RISING)
+def _rises(monitor: str, mode: str) -> bool:
+    """Tell whether more is better."""
+    if mode != "auto":
+        return mode == "max"
+    words = set(monitor.lower().split("_"))
+    if words & _FALLING:
+        return False
+    if words & _RISING:
+        return True
+    raise ArgumentError(
+        f"EarlyStopping: mode must be given where the name of a number does not tell whether more of it is better. "
+        f"Received: monitor={monitor!r}, mode='auto'. Give mode='min' or mode='max'."
+    )
 
 
 class EarlyStopping(Callback):
-    """Stop when a monitored number has not improved for `patience` epochs (Prechelt, 1998).
+    """Stop when a monitored number has not improved for `patience` epochs.
+
+    An epoch improves on the best one if its number is better by more than `min_delta`. NaN is never the best.
+    Source: Prechelt, "Early stopping: but when?", in *Neural Networks: Tricks of the Trade*, 1998.
 
     Args:
         monitor: its name in the logs.
@@ -30,12 +45,19 @@ class EarlyStopping(Callback):
         patience: epochs without improvement that are waited for.
         verbose: 1 says when it stops and what it restores.
         mode: "min", "max", or "auto": by the name.
-        baseline: the number must improve on it.
-        restore_best_weights: whether the weights of the best epoch are put back at the end.
-        start_from_epoch: the first epoch that is looked at.
+        baseline: waiting goes on until the number improves on it, too.
+        restore_best_weights: whether the weights of the best epoch are put back at the end, stopped early or not.
+        start_from_epoch: the first epoch that is looked at, counted from 0.
+
+    Attributes:
+        best: the best number; None before the first.
+        best_epoch: its epoch, counted from 0.
+        stopped_epoch: the epoch after which training was stopped; 0 if it was not.
+        wait: epochs since the last improvement.
 
     Raises:
-        ArgumentError: `mode` is none of these, or `patience` is below 0.
+        ArgumentError: `mode` is none of these, or "auto" for a name that does not tell; another argument is no number
+            of its range.
     """
 
     def __init__(
@@ -51,6 +73,7 @@ class EarlyStopping(Callback):
     ) -> None:
         if mode not in ("auto", "min", "max"):
             raise ArgumentError(f"EarlyStopping: mode must be 'auto', 'min' or 'max'. Received: mode={mode!r}")
+        self._rises = _rises(monitor, mode)
         self.monitor = monitor
         self.min_delta = abs(check_number("EarlyStopping", min_delta=min_delta))
         self.patience = check_count("EarlyStopping", 0, patience=patience)
@@ -58,7 +81,7 @@ class EarlyStopping(Callback):
         self.mode = mode
         self.baseline = baseline
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        self.start_from_epoch = check_count("EarlyStopping", 0, start_from_epoch=start_from_epoch)
         self._reset()
 
     def _reset(self) -> None:
@@ -71,8 +94,7 @@ class EarlyStopping(Callback):
     def _improves(self, value: float, reference: float | None) -> bool:
         if reference is None:
             return not math.isnan(value)
-        rising = self.mode == "max" or (self.mode == "auto" and _more_is_better(self.monitor))
-        return value > reference + self.min_delta if rising else value < reference - self.min_delta
+        return value > reference + self.min_delta if self._rises else value < reference - self.min_delta
 
     @override
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -82,25 +104,24 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         value = (logs or {}).get(self.monitor)
         if value is None:
-            warnings.warn(
-                f"EarlyStopping: monitor must be among the logs. Received: monitor={self.monitor!r}, "
-                f"logs of {', '.join(logs or ())}. Give fit validation data for names that begin with 'val_'.",
-                stacklevel=2,
-            )
+            if self.best is None:  # else it is there in some epochs: validation_freq
+                warnings.warn(
+                    f"EarlyStopping: monitor must be among the logs. Received: monitor={self.monitor!r}, "
+                    f"logs of {', '.join(logs or ())}. Names that begin with 'val_' need validation data.",
+                    stacklevel=2,
+                )
             return
         if epoch < self.start_from_epoch:
             return
-        if self.restore_best_weights and self.best_weights is None:
+        improved = self._improves(value, self.best)
+        if self.restore_best_weights and (improved or self.best_weights is None):
             self.best_weights, self.best_epoch = self.model.get_weights(), epoch
         self.wait += 1
-        if self._improves(value, self.best):
+        if improved:
             self.best, self.best_epoch = value, epoch
-            if self.restore_best_weights:
-                self.best_weights = self.model.get_weights()
             if self.baseline is None or self._improves(value, self.baseline):
                 self.wait = 0
-            return
-        if self.wait >= self.patience and epoch > 0:
+        elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 

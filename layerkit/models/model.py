@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Unpack, override
 
 from layerkit import losses, optimizers
-from layerkit.callbacks import CallbackList, History
-from layerkit.callbacks.callback import check_callbacks
+from layerkit.callbacks import History
+from layerkit.callbacks.callback import CallbackList, check_callbacks
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
 from layerkit.layers.layer import Home, Layer, LayerArguments, Shape
 from layerkit.models.summary import summary
@@ -335,9 +335,8 @@ class Model(Layer):
         history = next((callback for callback in chosen if isinstance(callback, History)), None)
         if history is None:
             history = History()
-            chosen = [history, *chosen]
-        shows = [Progress(verbose, epochs)] if verbose else []
-        called = CallbackList([*chosen, *shows], self, {"verbose": verbose, "epochs": epochs, "steps": steps})
+            chosen.append(history)  # the last, as in Keras: it records what others add to the logs
+        called = CallbackList(chosen, self, {"verbose": verbose, "epochs": epochs, "steps": steps})
         order: Callable[[int], Any] | None = None
         if shuffle and isinstance(data, ArrayData) and data.steps > 1:
             passes = loop.row_order(self.seed or 0, data.rows)
@@ -348,21 +347,20 @@ class Model(Layer):
 
             order = shuffled
 
-        def validate(epoch: int) -> dict[str, float] | None:
-            if checking is None or not validates(epoch + 1):
-                return None
-            found = loop.test(step, loop.Batches(checking, validation_steps), called)
-            return {f"val_{name}": value for name, value in found.items()}
+        def validation(epoch: int) -> loop.Batches | None:
+            return None if checking is None or not validates(epoch + 1) else loop.Batches(checking, validation_steps)
 
         self.history = history
-        loop.train(
-            step,
-            loop.Batches(data, steps_per_epoch, order),
-            called,
-            initial_epoch=initial_epoch,
-            epochs=epochs,
-            validate=validate,
-        )
+        with Progress(verbose, steps, epochs) as progress:
+            loop.train(
+                step,
+                loop.Batches(data, steps_per_epoch, order),
+                called,
+                progress,
+                initial_epoch=initial_epoch,
+                epochs=epochs,
+                validation=validation,
+            )
         return history
 
     def evaluate(
@@ -379,13 +377,16 @@ class Model(Layer):
         """Return the loss and the metrics on data: a number, a list, or with `return_dict` a dictionary by name."""
         step = self._compiled("evaluate")
         verbose = check_verbose(verbose, "evaluate")
+        chosen = check_callbacks(callbacks)
         _check_count("evaluate", "batch_size", batch_size, 1)
         _check_count("evaluate", "steps", steps, 1)
         rules = self._rules(step.loss)
         data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="evaluate")
         self._prepare(step, data, training=False)
-        called = self._called(callbacks, verbose, steps or data.steps)
-        logs = loop.test(step, loop.Batches(data, steps), called)
+        batches = loop.Batches(data, steps)
+        called = CallbackList(chosen, self, {"verbose": verbose, "epochs": 1, "steps": batches.count})
+        with Progress(verbose, batches.count) as progress:
+            logs = loop.evaluate(step, batches, called, progress)
         return logs if return_dict else _as_keras_does(logs)
 
     def predict(
@@ -398,17 +399,16 @@ class Model(Layer):
     ) -> Any:
         """Return the outputs for all rows of x, as a NumPy array."""
         verbose = check_verbose(verbose, "predict")
+        chosen = check_callbacks(callbacks)
         _check_count("predict", "batch_size", batch_size, 1)
         _check_count("predict", "steps", steps, 1)
         rules = self._rules(None)
         data = make_data(rules, x, None, None, batch_size=batch_size, targets=False, caller="predict")
         self.build_for(data.row_shapes()[0])
-        called = self._called(callbacks, verbose, steps or data.steps)
-        return loop.predict(self, loop.Batches(data, steps), called)
-
-    def _called(self, callbacks: Any, verbose: int, steps: int | None) -> CallbackList:
-        shows = [Progress(verbose, None)] if verbose else []
-        return CallbackList([*check_callbacks(callbacks), *shows], self, {"verbose": verbose, "steps": steps})
+        batches = loop.Batches(data, steps)
+        called = CallbackList(chosen, self, {"verbose": verbose, "epochs": 1, "steps": batches.count})
+        with Progress(verbose, batches.count) as progress:
+            return loop.predict(self, batches, called, progress)
 
     def train_on_batch(
         self,

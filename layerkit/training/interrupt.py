@@ -19,33 +19,31 @@ class DeferredInterrupt:
     """
 
     def __init__(self) -> None:
-        self._pending = False
-        self._previous: Any = None
+        self._pressed = False
+        self._replaced: Any = None
 
     def __enter__(self) -> Self:
         if (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         ):
-            self._previous = signal.signal(signal.SIGINT, self._handle)
+            self._replaced = signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        if self._replaced is not None:
+            signal.signal(signal.SIGINT, self._replaced)
         if kind is None:
             self.check()
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self._pending:
+        if self._pressed:
             raise KeyboardInterrupt
-        self._pending = True
+        self._pressed = True
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if Ctrl-C was pressed."""
-        if self._pending:
-            self._pending = False
+        if self._pressed:
             raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import override
 
-from layerkit.errors import DataError
+from layerkit.errors import DataError, NotReadyError
 from layerkit.training.data import ArrayData, BatchData
 from layerkit.training.interrupt import DeferredInterrupt
 from layerkit.xp.random import stream_key
@@ -18,23 +18,33 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from layerkit.callbacks import CallbackList
+    from layerkit.callbacks.callback import CallbackList
     from layerkit.training.data import Batch
+    from layerkit.training.progress import Progress
     from layerkit.training.step import Step
 
 Source = ArrayData | BatchData
 
 
 class BatchLogs(MutableMapping[str, float]):
-    """The logs of a batch: read from the device when they are first looked at."""
+    """The logs of a batch: read from the device when they are first looked at, which must be before the next batch."""
 
     def __init__(self, read: Callable[[], dict[str, float]]) -> None:
-        self._read = read
+        self._read: Callable[[], dict[str, float]] | None = read
         self._values: dict[str, float] | None = None
+
+    def expire(self) -> None:
+        """Refuse to be read from now on, unless that was done: the totals are about to change."""
+        self._read = None
 
     @property
     def _logs(self) -> dict[str, float]:
         if self._values is None:
+            if self._read is None:
+                raise NotReadyError(
+                    "logs: those of a batch must be read before the next batch. Received: a look at them later. "
+                    "Keep dict(logs)."
+                )
             self._values = self._read()
         return self._values
 
@@ -81,6 +91,11 @@ class Batches:
         self._order = order
         self._passes = 0
         self._running: Iterator[Batch] | None = None
+
+    @property
+    def count(self) -> int | None:
+        """Batches an epoch; None where that is not known yet."""
+        return self.steps or self.data.steps
 
     def _start(self) -> Iterator[Batch]:
         order = None if self._order is None else self._order(self._passes)
@@ -141,71 +156,113 @@ def train(
     step: Step,
     batches: Batches,
     callbacks: CallbackList,
+    progress: Progress,
     *,
     initial_epoch: int,
     epochs: int,
-    validate: Callable[[int], dict[str, float] | None],
+    validation: Callable[[int], Batches | None],
 ) -> None:
-    """Train until the last epoch, or until `stop_training` is set."""
+    """Train until the last epoch, or until `stop_training` is set.
+
+    Args:
+        step: what is done to a batch.
+        batches: what to train on.
+        callbacks: whom to tell.
+        progress: shows how it goes.
+        initial_epoch: the number of the first epoch.
+        epochs: one more than the number of the last.
+        validation: from the number of an epoch to the batches of its validation; None where there is none.
+    """
     model, xp = step.model, step.model.xp
     follows_batches = callbacks.cares_for("on_train_batch_begin") or callbacks.cares_for("on_train_batch_end")
     model.stop_training = False
     logs: dict[str, float] = {}
     with DeferredInterrupt() as interrupt:
-        callbacks("on_train_begin", {})
         try:
+            callbacks("on_train_begin")
             for epoch in range(initial_epoch, epochs):
+                progress.begin_epoch(epoch)
                 step.reset()
-                callbacks("on_epoch_begin", epoch, {})
+                callbacks("on_epoch_begin", epoch)
                 step.plan()
                 xp = model.xp
+                index = 0
                 for index, (x, y, weight) in enumerate(batches.epoch()):
                     if follows_batches:
-                        callbacks("on_train_batch_begin", index, {})
+                        callbacks("on_train_batch_begin", index)
                         step.plan()
                         xp = model.xp
                     step.train(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
-                    interrupt.check()
                     if follows_batches:
-                        callbacks("on_train_batch_end", index, BatchLogs(step.logs))
+                        batch_logs = BatchLogs(step.logs)
+                        callbacks("on_train_batch_end", index, logs=batch_logs)
+                        batch_logs.expire()
+                    if progress.clock() >= progress.due:
+                        progress.draw(index + 1, step.logs)
+                    interrupt.check()
                     if model.stop_training:
                         break
-                logs = step.logs()
-                logs.update(validate(epoch) or {})
-                callbacks("on_epoch_end", epoch, logs)
+                epoch_logs = step.logs()
+                held_out = validation(epoch)
+                if held_out is not None:
+                    progress.begin_validation(held_out.count)
+                    found = evaluate(step, held_out, callbacks, progress, interrupt.check)
+                    epoch_logs |= {f"val_{name}": value for name, value in found.items()}
+                progress.make_room()
+                callbacks("on_epoch_end", epoch, logs=epoch_logs)
+                progress.end_epoch(index + 1, epoch_logs)
+                logs = epoch_logs
                 interrupt.check()
                 if model.stop_training:
                     break
         finally:
-            callbacks("on_train_end", logs)
+            progress.close()
+            callbacks("on_train_end", logs=logs)
 
 
-def test(step: Step, batches: Batches, callbacks: CallbackList) -> dict[str, float]:
+def evaluate(
+    step: Step,
+    batches: Batches,
+    callbacks: CallbackList,
+    progress: Progress,
+    after_batch: Callable[[], None] | None = None,
+) -> dict[str, float]:
     """Return the loss and the metrics of one pass over the data."""
     xp = step.model.xp
     step.reset()
-    callbacks("on_test_begin", {})
+    callbacks("on_test_begin")
+    index = 0
     for index, (x, y, weight) in enumerate(batches.epoch()):
-        callbacks("on_test_batch_begin", index, {})
+        callbacks("on_test_batch_begin", index)
         step.test(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
         if callbacks.cares_for("on_test_batch_end"):
-            callbacks("on_test_batch_end", index, BatchLogs(step.logs))
+            batch_logs = BatchLogs(step.logs)
+            callbacks("on_test_batch_end", index, logs=batch_logs)
+            batch_logs.expire()
+        if progress.clock() >= progress.due:
+            progress.draw(index + 1, step.logs)
+        if after_batch is not None:
+            after_batch()
     logs = step.logs()
-    callbacks("on_test_end", logs)
+    progress.end_test(index + 1, logs)
+    callbacks("on_test_end", logs=logs)
     return logs
 
 
-def predict(model: Any, batches: Batches, callbacks: CallbackList) -> NDArray[Any]:
+def predict(model: Any, batches: Batches, callbacks: CallbackList, progress: Progress) -> NDArray[Any]:
     """Return the outputs of one pass over the data, on the host."""
     xp = model.xp
     outputs: list[NDArray[Any]] = []
-    callbacks("on_predict_begin", {})
+    callbacks("on_predict_begin")
     for index, (x, _, _) in enumerate(batches.epoch()):
-        callbacks("on_predict_batch_begin", index, {})
+        callbacks("on_predict_batch_begin", index)
         y, _ = model.run_forward(xp, xp.asarray(x), training=False)
         host = xp.to_numpy(y)
         # A layer may hand its input through, and the next batch overwrites that.
         outputs.append(host.copy() if np.may_share_memory(host, x) else host)
-        callbacks("on_predict_batch_end", index, {})
-    callbacks("on_predict_end", {})
+        callbacks("on_predict_batch_end", index, logs={"outputs": outputs[-1]})
+        if progress.clock() >= progress.due:
+            progress.draw(index + 1)
+    progress.end_test(len(outputs), {})
+    callbacks("on_predict_end")
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

@@ -1,32 +1,41 @@
 """How training is going, for a person to read.
 
-In a terminal or a notebook one line moves, and each epoch leaves its line behind; in a file there is a plain line an
-epoch. Epochs that pass faster than can be read are left out, but never the last. Writing is limited to a hundredth of
-the time that has passed, whatever the length of a step or an epoch.
+In a terminal and in a notebook one line moves, and an epoch leaves its own behind when it is over; in a file all lines
+are plain. Where there are many epochs, those that pass faster than can be read leave none, but the last always does.
 """
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
-from layerkit.callbacks.callback import Callback, Logs
 from layerkit.errors import ArgumentError
+from layerkit.training.screen import Screen, screen_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TextIO
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Self, TextIO
 
-SHORTEST_S = 0.1
-"""Between two changes of what a terminal shows."""
+    Read = Callable[[], Mapping[str, Any]]
+
+DRAWING_INTERVAL_S = 0.1
+"""The least time between two drawings of the moving line."""
+
+PLAIN_INTERVAL_S = 60.0
+"""Where no line moves, a long epoch writes one so often."""
 
 SHARE = 0.01
-"""The part of the running time that may be spent on showing progress."""
+"""The part of the running time that drawing may take, however slow the terminal."""
+
+SHORT_EPOCH_S = 1.0
+"""The least time between the lines of epochs; for shorter ones the moving line counts epochs instead of steps."""
+
+FEW_EPOCHS = 100
+"""So many leave a line each, however short they are."""
+
+BAR_WIDTH = 24
 
 
 def check_verbose(verbose: Any, caller: str) -> int:
@@ -42,189 +51,182 @@ def check_verbose(verbose: Any, caller: str) -> int:
     return int(verbose)
 
 
-def _is_live(stream: TextIO) -> bool:
-    """Tell whether a line can be written over: in a terminal, and in a notebook."""
-    if type(stream).__module__.startswith("ipykernel"):
-        return True
-    try:
-        return stream.isatty() and os.environ.get("TERM") != "dumb"
-    except (AttributeError, ValueError):
-        return False
-
-
-class Progress(Callback):
+class Progress:
     """Shows epochs, steps, the loss and the metrics.
 
+    A step costs a comparison of `clock()` with `due`: only when that is reached does the loop call `draw`.
+
     Args:
-        verbose: 1 as described above; 2 a plain line for each epoch, none left out.
-        epochs: how many there will be; None for an evaluation or a prediction.
+        verbose: 0 shows nothing; 1 is described above; 2 a plain line for each epoch, none left out.
+        steps: how many an epoch has; None where that is not known.
+        epochs: the number of the last epoch; None for an evaluation or a prediction.
         stream: where to write; by default `sys.stdout` as it is at the time.
+        clock: tells the time in seconds.
     """
 
-    def __init__(self, verbose: int, epochs: int | None, stream: TextIO | None = None) -> None:
-        self.verbose = verbose
-        self.epochs = epochs
-        # A process without standard output, such as a service, has None there.
-        self.stream: TextIO = stream or sys.stdout or io.StringIO()
-        self.live = verbose == 1 and _is_live(self.stream)
-        self.steps: int | None = None
+    def __init__(
+        self,
+        verbose: int,
+        steps: int | None,
+        epochs: int | None = None,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        stream = (stream or sys.stdout) if verbose else None
+        self._screen = screen_of(stream) if verbose == 1 else Screen(stream)
+        self._interval_s = DRAWING_INTERVAL_S if self._screen.moves else PLAIN_INTERVAL_S
+        self._every_epoch = verbose == 2
+        self._steps = self._part_steps = steps
+        self._epochs = epochs
         self._epoch = 0
-        self._step = 0
-        self._started = self._epoch_started = perf_counter()
-        self._spent = 0.0
-        self._due = 0.0
+        self._first_epoch: int | None = None
+        self._part = ""
         self._last_line: Callable[[], str] | None = None
-        self._bar: Any = None
-        self._broken = False
+        self._spent_s = 0.0
+        self._epoch_s = float("inf")
+        self.clock = clock
+        self._started = self._epoch_started = self._part_started = clock()
+        self._line_left = float("-inf")
+        self.due = self._started + self._interval_s if verbose == 1 and self._screen.is_read else float("inf")
 
-    # Moments of training.
+    def __enter__(self) -> Self:
+        return self
 
-    @override
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._begin()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    @override
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self._epoch, self._step = epoch, 0
-        self._epoch_started = perf_counter()
+    # What the loop calls.
 
-    @override
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self._step = batch + 1
-        if self.live and perf_counter() >= self._due:
-            self._draw(logs)
+    def begin_epoch(self, epoch: int) -> None:
+        """Count the steps of an epoch."""
+        self._epoch = epoch
+        if self._first_epoch is None:
+            self._first_epoch = epoch
+        self._part, self._part_steps = "", self._steps
+        self._epoch_started = self._part_started = self.clock()
 
-    @override
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        now = perf_counter()
-        duration_s, step, values = now - self._epoch_started, self._step, dict(logs or {})
-        self._last_line = lambda: self._line(epoch, step, duration_s, values)
-        if self.verbose == 2 or now >= self._due:
-            self._leave()
+    def begin_validation(self, steps: int | None) -> None:
+        """Count the steps of an epoch's validation."""
+        self._part, self._part_steps = "validation ", steps
+        self._part_started = self.clock()
 
-    @override
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        self._leave()
-        self._close()
+    def draw(self, step: int, read: Read | None = None) -> None:
+        """Show that `step` steps are done, with the loss and the metrics that `read` returns."""
+        began = self.clock()
+        values = _shown(read() if read else {})
+        if self._screen.moves:
+            line = self._moving_line(step, began, values)
+        else:
+            count = self._part + _count(step, self._part_steps)
+            line = self._line(self._epoch, count, step, began - self._part_started, values)
+        self._screen.move(line)
+        now = self.clock()
+        self._spent_s += now - began
+        is_read = self._screen.is_read
+        self.due = max(now + self._interval_s, self._started + self._spent_s / SHARE) if is_read else float("inf")
 
-    # Moments of evaluation and prediction.
+    def make_room(self) -> None:
+        """Take the moving line away where an epoch is about to leave its own: a callback may print before that."""
+        if self._screen.moves and self._leaves_line(self.clock()):
+            self._screen.make_room()
 
-    @override
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        if self.epochs is None:
-            self._begin()
+    def end_epoch(self, step: int, logs: Mapping[str, Any]) -> None:
+        """Leave the line of an epoch, or keep it until it is known to be the last."""
+        if not self._screen.is_read:
+            return
+        now = self.clock()
+        epoch, epoch_s = self._epoch, now - self._epoch_started
+        self._epoch_s = epoch_s
+        self._last_line = lambda: self._line(epoch, _count(step, self._steps), step, epoch_s, _shown(logs))
+        if self._leaves_line(now):
+            self._leave_line()
 
-    @override
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self.epochs is None:
-            self.on_train_batch_end(batch, logs)
+    def end_test(self, step: int, logs: Mapping[str, Any]) -> None:
+        """Leave the line of an evaluation or a prediction. A validation has none of its own."""
+        if self._epochs is None:
+            self.end_epoch(step, logs)
 
-    @override
-    def on_test_end(self, logs: Logs | None = None) -> None:
-        if self.epochs is None:
-            self.on_epoch_end(0, logs)
-            self.on_train_end()
+    def close(self) -> None:
+        """Leave the line of the last epoch, or the moving one where that was interrupted."""
+        self._leave_line()
+        self._screen.close()
 
-    @override
-    def on_predict_begin(self, logs: Logs | None = None) -> None:
-        self._begin()
+    # Lines.
 
-    @override
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self.on_train_batch_end(batch, None)
+    def _leaves_line(self, now: float) -> bool:
+        return (
+            self._every_epoch
+            or self._epochs is None
+            or self._epochs - (self._first_epoch or 0) <= FEW_EPOCHS
+            or now - self._line_left >= SHORT_EPOCH_S
+        )
 
-    @override
-    def on_predict_end(self, logs: Logs | None = None) -> None:
-        self.on_epoch_end(0, None)
-        self.on_train_end()
-
-    # Writing.
-
-    def _begin(self) -> None:
-        self.steps = self.params.get("steps")
-        self._started = self._epoch_started = perf_counter()
-        self._due = self._started + SHORTEST_S
-
-    def _line(self, epoch: int, step: int, duration_s: float, values: Logs) -> str:
-        steps = f"{step}/{self.steps}" if self.steps else f"{step} steps"
-        per_step = f"{_duration(duration_s)} {_duration(duration_s / max(step, 1))}/step"
-        head = f"Epoch {epoch + 1}/{self.epochs} - " if self.epochs is not None else ""
-        return " - ".join([f"{head}{steps}", per_step, *_shown(values)])
-
-    def _leave(self) -> None:
-        """Write the line of the last epoch, to stay."""
+    def _leave_line(self) -> None:
         if self._last_line is None:
             return
-        started = perf_counter()
-        line, self._last_line = self._last_line(), None
-        if self._bar is not None:
-            self._guarded(self._bar.clear)
-        self._guarded(lambda: self.stream.write(line + "\n"))
-        self._guarded(self.stream.flush)
-        self._account(started)
+        self._screen.leave(self._last_line())
+        self._last_line = None
+        self._line_left = self.clock()
 
-    def _draw(self, logs: Logs | None) -> None:
-        """Write the moving line."""
-        started = perf_counter()
-        if self._bar is None:
-            from tqdm.std import tqdm
+    def _line(self, epoch: int, count: str, step: int, seconds: float, values: list[str]) -> str:
+        head = [] if self._epochs is None else [f"Epoch {epoch + 1}/{self._epochs}"]
+        time = f"{_duration(seconds)} {_duration(seconds / max(step, 1))}/step"
+        return " - ".join([*head, count, time, *values])
 
-            self._bar = tqdm(
-                total=self.steps,
-                file=self.stream,
-                leave=False,
-                dynamic_ncols=True,
-                mininterval=0,
-                delay=1e9,  # drawn by `refresh` alone
-                bar_format="{desc}{n_fmt}/{total_fmt} {bar} {elapsed}<{remaining}{postfix}"
-                if self.steps
-                else "{desc}{n_fmt} steps {elapsed}{postfix}",
-            )
-        bar = self._bar
-        bar.n = self._step
-        bar.start_t = bar._time() - (started - self._epoch_started)
-        bar.desc = f"Epoch {self._epoch + 1}/{self.epochs} " if self.epochs is not None else ""
-        bar.postfix = ", ".join(_shown(logs or {}))
-        self._guarded(bar.refresh)
-        self._account(started)
-
-    def _account(self, started: float) -> None:
-        now = perf_counter()
-        self._spent += now - started
-        # The next write is due when all writes so far are a hundredth of the time that will have passed.
-        self._due = max(now + SHORTEST_S, self._started + self._spent / SHARE)
-
-    def _guarded(self, write: Callable[[], Any]) -> None:
-        """Write; where that fails (a closed pipe, a full disk), stop writing, and let training go on."""
-        if self._broken:
-            return
-        try:
-            write()
-        except (OSError, ValueError) as error:
-            self._broken = True
-            if isinstance(error, BrokenPipeError) and self.stream is sys.__stdout__:
-                # What is still buffered would fail again, at the next print or at exit (Python's "Note on SIGPIPE").
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, self.stream.fileno())
-                os.close(nowhere)
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._guarded(self._bar.close)
-            self._bar = None
+    def _moving_line(self, step: int, now: float, values: list[str]) -> str:
+        columns, steps = self._screen.columns, self._part_steps
+        head, tail = "", self._part + _count(step, steps) + " "
+        done, total, elapsed_s = float(step), steps, now - self._part_started
+        if self._epochs is not None:
+            head = f"Epoch {self._epoch + 1}/{self._epochs} "
+            if max(self._epoch_s, now - self._epoch_started) < SHORT_EPOCH_S:
+                first = self._first_epoch or 0
+                done = self._epoch - first + (step / steps if steps and not self._part else 0.5)
+                total, elapsed_s, tail = self._epochs - first, now - self._started, ""
+        pieces = [f" - {value}" for value in values]
+        if total and 0 < done < total:
+            pieces.insert(0, f", {_duration(elapsed_s * (total - done) / done)} left")
+        tail += _duration(elapsed_s)
+        room = columns - len(head) - len(tail) - (BAR_WIDTH // 3 if total else 0)
+        for piece in pieces:
+            if len(piece) > room:
+                break
+            tail += piece
+            room -= len(piece)
+        width = min(BAR_WIDTH, columns - len(head) - len(tail) - 1)
+        if total and width >= BAR_WIDTH // 4:
+            filled = int(width * min(done / total, 1.0))
+            full, empty = "━─" if self._screen.can_show("━─") else "=-"
+            head += full * filled + empty * (width - filled) + " "
+        return (head + tail)[:columns]
 
 
-def _shown(values: Logs) -> list[str]:
-    return [
-        f"{name}: {value:.4f}" if 1e-3 < abs(value) < 1e5 or value == 0 else f"{name}: {value:.4e}"
-        for name, value in values.items()
-    ]
+def _count(step: int, steps: int | None) -> str:
+    return f"{step}/{steps}" if steps else f"{step} steps"
+
+
+def _shown(logs: Mapping[str, Any]) -> list[str]:
+    return [f"{name}: {_number(value)}" for name, value in logs.items()]
+
+
+def _number(value: Any) -> str:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):  # a callback may have added anything
+        return str(value)
+    return f"{number:.4f}" if 1e-3 <= abs(number) < 1e5 or number == 0 else f"{number:.4e}"
 
 
 def _duration(seconds: float) -> str:
-    if seconds >= 60:
-        return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.0f}{unit}"
-    return "0s"
+    """``1:02:03``, ``2:03``, ``3s``, ``4ms`` or ``5us``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{rest:02d}"
+    if minutes:
+        return f"{minutes}:{rest:02d}"
+    unit, factor = ("s", 1.0) if seconds >= 1 else ("ms", 1e3) if seconds >= 1e-3 else ("us", 1e6)
+    return f"{seconds * factor:.0f}{unit}"
