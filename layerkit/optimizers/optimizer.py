@@ -203,7 +203,7 @@ class Optimizer(Configurable):
                 runs[-1].append(variable)
             else:
                 runs.append([variable])
-        self._segments = [self._segment(run) for run in runs]
+        self._segments = [tile for run in runs for tile in self._tiled(self._segment(run))]
         self._gradients = [self.gradient(variable) for variable in chosen]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -220,6 +220,25 @@ class Optimizer(Configurable):
         assert first.flat is not None  # noqa: S101 - `pack` has just seen to it
         parameters = self.xp.view(first.flat, first.offset, first.offset + size, shape)
         return Segment(parameters, vectors.pop("gradient"), vectors)
+
+    def _tiled(self, segment: Segment) -> list[Segment]:
+        """Cut a flat segment into stretches whose intermediate results stay in the processor's cache."""
+        size, tile = segment.parameters.size, self.xp.tile
+        if not self.elementwise or tile is None or size <= tile:
+            return [segment]
+        cuts = [(start, min(start + tile, size)) for start in range(0, size, tile)]
+
+        def cut(state: Array, start: int, stop: int) -> Array:
+            return self.xp.view(state, start, stop, (stop - start,))
+
+        return [
+            Segment(
+                cut(segment.parameters, *ends),
+                cut(segment.gradient, *ends),
+                {name: cut(slot, *ends) for name, slot in segment.slots.items()},
+            )
+            for ends in cuts
+        ]
 
     def update(self, xp: Backend) -> None:
         """Take one step, from the gradient vector as it stands, over the planned parameters."""

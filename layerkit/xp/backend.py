@@ -80,6 +80,9 @@ class Backend(ABC):
 
     name: ClassVar[str]
 
+    tile: ClassVar[int | None] = None
+    """Over how many elements a chain of elementwise words is best run at a time; None for all of them."""
+
     linear = reference.linear
     linear_grad = reference.linear_grad
     sigmoid = reference.sigmoid

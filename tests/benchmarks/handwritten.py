@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,8 +49,7 @@ class Mlp:
         self.rng, self.x, self.labels = rng, x, labels
         sizes = (x.shape[1], width, width, 10)
         self.weights = [
-            (rng.normal(size=(n, m)) * np.sqrt(2 / n)).astype("float32")
-            for n, m in zip(sizes[:-1], sizes[1:], strict=True)
+            (rng.normal(size=(n, m)) * np.sqrt(2 / n)).astype("float32") for n, m in itertools.pairwise(sizes)
         ]
         self.biases = [np.zeros(m, "float32") for m in sizes[1:]]
 
