@@ -64,7 +64,7 @@ class NumpyBackend(Backend):
         bits: Any = np.int32 if dtype.char == "f" else np.int64
         mask = condition.astype(bits)
         np.negative(mask, out=mask)
-        x, y = (np.asarray(value, dtype).view(bits) for value in (x, y))
+        x, y = np.asarray(x, dtype).view(bits), np.asarray(y, dtype).view(bits)
         if y.ndim == 0 and not y:
             return (x & mask).view(dtype)
         chosen = (x ^ y) & mask
