@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ def check_layer(
             subject.check_passes(training=training)
     subject = _Subject(layer, place, "float64", seed, values)
     subject.check_derivatives(tolerance)
-    subject.check_copies(_Subject(layer, place, "float64", seed, values).layer)
+    subject.check_copies(layer)
     subject.check_call()
     if rows_independent:
         subject.check_rows()
@@ -125,13 +126,14 @@ class _Subject:
         return self.forward_on(self.xp.asarray(x), training=training)
 
     def forward_on(self, x: Array, *, training: bool) -> tuple[Array, Any]:
-        """Run forward from the state as it is."""
+        """Run forward from the state as it is, and check what it returns."""
         result: Any = self.layer.run_forward(self.xp, x, training=training)
         if not _is_pair(result):
             raise ContractError(
                 f"{self.kind}.forward: it must return (y, saved). Received: {type(result).__name__}. "
                 f"Return (y, None) where backward needs nothing."
             )
+        check_dtype(f"{self.kind}.forward", "the output", result[0], self.dtype, self.xp)
         return result
 
     def output(self, x: Any, *, training: bool = False) -> Any:
@@ -148,10 +150,10 @@ class _Subject:
         """Run backward, and return the gradients on the host, once their names, shapes and dtypes are checked."""
         owner = f"{self.kind}.backward"
         result: Any = self.layer.run_backward(self.xp, saved, dy, **options)
-        if not _is_pair(result) or not hasattr(result[1], "keys"):
+        if not hasattr(result[1], "keys"):
             raise ContractError(
-                f"{owner}: it must return (dx, gradients), with gradients by name of weight. "
-                f"Received: {type(result).__name__}. Return (dx, {{}}) where there are no weights."
+                f"{owner}: it must return (dx, grads), with the gradients by name of weight. "
+                f"Received: {type(result[1]).__name__}. Return (dx, {{}}) where there are no weights."
             )
         dx: Any = result[0]
         found: dict[str, Any] = result[1]
@@ -196,7 +198,6 @@ class _Subject:
         before = attributes(self.layer.walk())
         y, saved = self.forward_on(x, training=training)
         check_attributes(before, "forward")
-        check_dtype(f"{self.kind}.forward", "the output", y, self.dtype, self.xp)
         first_y, advanced = self.host(y), _read(self.layer)
         dy_values = self.cotangent(y)
         dy = self.xp.asarray(dy_values.copy())
@@ -210,13 +211,14 @@ class _Subject:
             check_unchanged(f"{self.kind}.backward", variable.path, now, new)
             if variable.trainable or not training:
                 check_unchanged(f"{self.kind}.forward", variable.path, new, old)
-        if training:
-            self._check_draws(first_y, advanced)
 
         # Once more, with another pass between forward and backward.
         y, saved = self.forward(self.x, training=training)
         rule = "the same input and state must give the same output. Draw random numbers from self.add_stream()."
         check_close(f"{self.kind}.forward", rule, self.host(y), first_y)
+        if training and len(self.layer.variables) > len(self.layer.weights):  # it has a source of random numbers
+            self._check_draws(first_y, advanced)
+            self.restore()
         other = self.xp.asarray(1 - self.x if self.differentiable else self.x[::-1].copy())
         self.forward_on(other, training=training)
         rule = "it must not depend on what ran between forward and backward. Keep what it needs in `saved`."
@@ -234,7 +236,7 @@ class _Subject:
         if still and not np.array_equal(y, self.output(self.x)):
             raise ContractError(
                 f"{self.kind}.forward: a random layer must draw anew in each training pass. Received: an output that "
-                f"differs from that of inference, while no state has changed. Draw from a stream, self.add_stream()."
+                f"differs from that of inference, while no state has changed. Draw from a stream: self.add_stream()."
             )
 
     def check_derivatives(self, tolerance: float) -> None:
@@ -280,18 +282,26 @@ class _Subject:
         y: Any = kind.call(self.layer, self.xp, self.xp.asarray(self.x), **options)
         check_close(f"{self.kind}.call", "it must return the output of forward.", self.host(y), expected)
 
-    def check_copies(self, fresh: Layer) -> None:
+    def check_copies(self, original: Layer) -> None:
         """Check that copies compute the same, and share no state with the original."""
         expected = {training: self.output(self.x, training=training) for training in self.modes}
         self.restore()
-        for how, copy in {"from_config": fresh, **copies(self.layer)}.items():
+        made = copies(self.layer)
+        # This layer was made from a configuration; the one that it was made of may know more.
+        first = copy.deepcopy(original)
+        if not first.built:
+            first.settle(self.layer.home)
+            first.build_in_place((None, *self.x.shape[1:]))
+            if all(each.dtype == self.dtype for each in first.walk()):
+                made["from_config"] = first
+        for how, made_layer in made.items():
             for training in self.modes:
-                for (_, values), variable in zip(self.state, copy.variables, strict=True):
+                for (_, values), variable in zip(self.state, made_layer.variables, strict=True):
                     variable.assign(values)
-                y, _ = copy.run_forward(self.xp, self.xp.asarray(self.x), training=training)
+                y, _ = made_layer.run_forward(self.xp, self.xp.asarray(self.x), training=training)
                 rule = f"a copy by {how} must compute the same."
                 check_close(self.kind, rule, self.host(y), expected[training])
-            for variable in copy.variables:
+            for variable in made_layer.variables:
                 variable.assign(np.zeros(variable.shape))
             for (variable, values), (_, now) in zip(self.state, _read(self.layer), strict=True):
                 check_unchanged(f"{self.kind}: with a copy by {how}", f"the original's {variable.path}", now, values)

@@ -76,8 +76,8 @@ class _Subject:
         self.y_true: Any = y_true if loss.labels else y_true.astype(dtype)
         self.y_pred = y_pred.astype(dtype)
         self.random = np.random.default_rng(seed)
-        cotangent: Any = self.random.standard_normal(self.values(self.y_pred).shape)
-        self.cotangent = cotangent.astype(dtype)
+        shape: tuple[int, ...] = self.values(self.y_pred).shape
+        self.cotangent: Any = self.random.standard_normal(shape).astype(dtype)
         self.sample_weight: Any = self.random.uniform(0.5, 2.0, len(y_pred)).astype(dtype)
 
     def forward(self, y_pred: Any) -> tuple[Array, Any]:

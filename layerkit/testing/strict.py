@@ -31,14 +31,15 @@ class StrictArray:
     So it may be used until that state is assigned; from then on, backends differ on what it holds, and it is refused.
     """
 
-    __slots__ = ("__weakref__", "is_state", "memory", "shares_state", "stale", "xp")
+    __slots__ = ("__weakref__", "inner", "is_state", "memory", "shares_state", "stale", "xp")
     __array_ufunc__ = None  # NumPy's own operators and ufuncs leave arrays of this class alone
     __hash__ = None  # pyright: ignore[reportAssignmentType]
 
-    def __init__(self, xp: StrictBackend, memory: Any, *, is_state: bool = False) -> None:
+    def __init__(self, xp: StrictBackend, memory: Any, inner: Any = None, *, is_state: bool = False) -> None:
         self.xp = xp
         self.memory = memory if is_state else memory.view()
         self.memory.flags.writeable = is_state
+        self.inner = xp.library.asarray(memory) if inner is None else inner  # refuses dtypes that the standard lacks
         self.is_state = is_state
         self.shares_state = is_state
         self.stale = False
@@ -57,7 +58,7 @@ class StrictArray:
 
     @property
     def dtype(self) -> Any:
-        return getattr(self.xp, self.memory.dtype.name)
+        return self.inner.dtype
 
     @property
     def device(self) -> str:
@@ -132,7 +133,7 @@ for _name in (
     setattr(StrictArray, f"__i{_name}__", _refusal)
 for _name in ("eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert"):
     setattr(StrictArray, f"__{_name}__", _forward(getattr(operator, f"__{_name}__")))
-for _name in ("float", "int", "bool", "complex", "index", "iter", "array", "dlpack", "buffer"):
+for _name in ("float", "int", "bool", "complex", "index", "iter", "array", "dlpack", "dlpack_device", "buffer"):
     _refusal = _refused("a step never reads on the host.", f"__{_name}__", "Outside of a step, use xp.to_numpy.")
     setattr(StrictArray, f"__{_name}__", _refusal)
 StrictArray.__setitem__ = _refused(  # pyright: ignore[reportAttributeAccessIssue]
@@ -168,19 +169,20 @@ class StrictBackend(Backend):
 
     def __init__(self, device: str) -> None:
         try:
-            self._library = import_module("array_api_strict")
+            self.library = import_module("array_api_strict")
         except ImportError as error:
             raise BackendUnavailableError(
                 f"backend 'strict': the package array_api_strict must be installed. Received: {error}. "
                 f'Run: pip install "layerkit[testing]".'
             ) from error
         # The package knows one version at a time; nothing else in a test run should want another.
-        self._library.set_array_api_strict_flags(api_version="2024.12")
+        self.library.set_array_api_strict_flags(api_version="2024.12")
+        self._array_class: type = type(self.library.asarray(0))
         groups = {
-            group: self._words(getattr(self._library, group), listed)
+            group: self._words(getattr(self.library, group), listed)
             for group, listed in (("linalg", words.LINALG), ("fft", words.FFT))
         }
-        super().__init__(SimpleNamespace(**vars(self._words(self._library, words.ARRAY_WORDS)), **groups), device)
+        super().__init__(SimpleNamespace(**vars(self._words(self.library, words.ARRAY_WORDS)), **groups), device)
         self.transfers = Transfers()
         self._in_state_memory: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()
 
@@ -202,11 +204,10 @@ class StrictBackend(Backend):
     def _unwrapped(self, value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return type(value)(map(self._unwrapped, value))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        if type(value) is not StrictArray and not isinstance(value, np.generic) and backend_of(value) is None:
-            return value
-        return self._library.asarray(self._memory(value))
+        return self._own(value).inner if _is_array(value) else value
 
-    def _memory(self, array: Any) -> Any:
+    def _own(self, array: Any) -> StrictArray:
+        """Return the array, if it may be used here."""
         if not self.owns(array):
             owner = array.xp if isinstance(array, StrictArray) else backend_of(array) or type(array).__module__
             raise MixedBackendsError(
@@ -218,11 +219,11 @@ class StrictBackend(Backend):
                 f"{self}: a value that lies in the memory of state must not be used after that state was assigned. "
                 f"Received: an array of shape {array.shape}. Use it before assign, or copy it: xp.astype(x, x.dtype)."
             )
-        return array.memory
+        return array
 
     def _wrapped(self, result: Any, in_state: list[StrictArray]) -> Any:
-        if isinstance(result, self._library.asarray(0).__class__):
-            array = StrictArray(self, np.asarray(result))
+        if isinstance(result, self._array_class):
+            array = StrictArray(self, np.asarray(result), result)
             if any(np.shares_memory(array.memory, state.memory) for state in in_state):
                 array.shares_state = True
                 self._in_state_memory[id(array)] = array
@@ -258,16 +259,15 @@ class StrictBackend(Backend):
 
     def _from_host(self, values: Any, dtype: str | None) -> Any:
         if isinstance(values, StrictArray):
-            self._memory(values)  # is on the other device, and refused
+            self._own(values)  # is on the other device, and refused
         host = np.array(values, dtype=dtype, order="C")  # a copy: a device has memory of its own
-        self._library.asarray(host)  # refuses dtypes that are not the standard's
         self.transfers.to_device += 1
         self.transfers.to_device_bytes += host.nbytes
         return host
 
     @override
     def to_numpy(self, array: Any) -> Any:
-        host = self._memory(array).copy()
+        host = self._own(array).memory.copy()
         host.flags.writeable = False  # with other backends it may be the array itself
         self.transfers.to_host += 1
         self.transfers.to_host_bytes += host.nbytes
@@ -275,8 +275,10 @@ class StrictBackend(Backend):
 
     @override
     def state(self, values: Any, dtype: str) -> Any:
-        own = self.owns(values)
-        memory = np.array(self._memory(values), dtype=dtype, order="C") if own else self._from_host(values, dtype)
+        if self.owns(values):
+            memory = np.array(self._own(values).memory, dtype=dtype, order="C")
+        else:
+            memory = self._from_host(values, dtype)
         return StrictArray(self, memory, is_state=True)
 
     @override
@@ -297,13 +299,16 @@ class StrictBackend(Backend):
 
     def _state_memory(self, state: Any) -> Any:
         if not getattr(state, "is_state", False):
-            raise BackendError(f"{self}: only state is written. Received: {state!r}. Make it with xp.state.")
-        return self._memory(state)
+            raise BackendError(
+                f"{self}: only state is written. Received: a value of shape {getattr(state, 'shape', ())}. "
+                f"Make state with xp.state."
+            )
+        return self._own(state).memory
 
     def _assignable(self, state: StrictArray, value: Any) -> Any:
         if type(value) in (bool, int, float):
             return value
-        memory = self._memory(value)
+        memory = self._own(value).memory
         if value.shape != state.shape:
             raise ShapeError(
                 f"assign: the value must have the shape of the state, {state.shape}. Received: shape {value.shape}"
@@ -318,3 +323,8 @@ class StrictBackend(Backend):
     def _assigned(self, memory: Any) -> None:
         for array in list(self._in_state_memory.values()):
             array.stale = array.stale or np.shares_memory(array.memory, memory)
+
+
+def _is_array(value: object) -> bool:
+    # A number of NumPy passes for one of Python, but decides on the dtype of the result.
+    return isinstance(value, (StrictArray, np.generic)) or backend_of(value) is not None

@@ -1,0 +1,58 @@
+"""Every test that takes `xp` runs once on each backend: numpy, strict, and every other that is present."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+import layerkit.xp
+from layerkit.errors import BackendUnavailableError
+
+if TYPE_CHECKING:
+    from layerkit.xp import Backend
+
+BACKENDS = ("numpy", "strict", "cupy")
+REQUIRED = [name.strip() for name in os.environ.get("LAYERKIT_REQUIRE", "").split(",") if name.strip()]
+
+
+def _missing(name: str) -> str | None:
+    """Say why a backend cannot take part; None if it can."""
+    try:
+        layerkit.xp.backend(name)
+    except BackendUnavailableError as error:
+        return str(error)
+    return None
+
+
+MISSING = {name: _missing(name) for name in BACKENDS}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = sorted({*REQUIRED} - {*BACKENDS})
+    if unknown:
+        raise pytest.UsageError(
+            f"LAYERKIT_REQUIRE must name backends of {', '.join(BACKENDS)}. Received: {unknown[0]!r}"
+        )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")  # none in a worker of xdist
+    if terminal is not None:
+        present = [name for name in BACKENDS if MISSING[name] is None]
+        terminal.write_line(f"layerkit: the backends {', '.join(present)} take part")
+        for name, reason in MISSING.items():
+            if reason is not None:
+                terminal.write_line(f"layerkit: {name} does not. {reason}")
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ()) for name in BACKENDS])
+def xp(request: pytest.FixtureRequest) -> Backend:
+    """Each backend in turn. A missing one skips with its reason, or fails if LAYERKIT_REQUIRE names it."""
+    reason = MISSING[request.param]
+    if reason is not None and request.param in REQUIRED:
+        pytest.fail(f"LAYERKIT_REQUIRE names {request.param!r}. {reason}")
+    if reason is not None:
+        pytest.skip(reason)
+    return layerkit.xp.backend(request.param)
