@@ -29,7 +29,7 @@ class NumpyBackend(Backend):
     """NumPy on the CPU."""
 
     name = "numpy"
-    tile = 1 << 15  # 128 KiB of float32: a handful of these fit into a second-level cache
+    tile_size = 1 << 15  # 128 KiB of float32: a handful of these fit into a second-level cache
 
     def __init__(self) -> None:
         super().__init__(np)

@@ -223,7 +223,7 @@ class Optimizer(Configurable):
 
     def _tiled(self, segment: Segment) -> list[Segment]:
         """Cut a flat segment into stretches whose intermediate results stay in the processor's cache."""
-        size, tile = segment.parameters.size, self.xp.tile
+        size, tile = segment.parameters.size, self.xp.tile_size
         if not self.elementwise or tile is None or size <= tile:
             return [segment]
         cuts = [(start, min(start + tile, size)) for start in range(0, size, tile)]

@@ -80,7 +80,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
 
-    tile: ClassVar[int | None] = None
+    tile_size: ClassVar[int | None] = None
     """Over how many elements a chain of elementwise words is best run at a time; None for all of them."""
 
     linear = reference.linear
