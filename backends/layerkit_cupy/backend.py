@@ -28,7 +28,8 @@ namespace: Any = import_module("array_api_compat.cupy")
 special: Any = import_module("cupyx.scipy.special")
 
 _THREADS = 256  # in a block: any multiple of 32 up to 1024 would do
-_philox = cupy.RawKernel(Path(__file__).with_name("philox.cu").read_text(encoding="utf-8"), "layerkit_philox")
+PHILOX = Path(__file__).with_name("philox.cu").read_text(encoding="utf-8")
+_philox = cupy.RawKernel(PHILOX, "layerkit_philox")
 
 
 class CupyBackend(Backend):
@@ -44,8 +45,8 @@ class CupyBackend(Backend):
     name = "cupy"
 
     # One kernel each, where the references take several. exp(-x) may overflow to inf, whose reciprocal is right: 0.
-    sigmoid: Any = special.expit
-    erfc: Any = special.erfc
+    sigmoid: Any = staticmethod(special.expit)
+    erfc: Any = staticmethod(special.erfc)
 
     def __init__(self, index: int) -> None:
         super().__init__(namespace, str(index))
@@ -59,11 +60,11 @@ class CupyBackend(Backend):
 
     def _here(self, word: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(word)
-        def on_device(*args: Any, **kwargs: Any) -> Any:
-            with self.on_device():
+        def here(*args: Any, **kwargs: Any) -> Any:
+            with cupy.cuda.Device(self._index):  # a new one: its stack of former devices is not made for two threads
                 return word(*args, **kwargs)
 
-        return on_device
+        return here
 
     @classmethod
     @override
@@ -76,7 +77,7 @@ class CupyBackend(Backend):
 
     @override
     def on_device(self) -> AbstractContextManager[Any]:
-        return cupy.cuda.Device(self._index)  # a new one: its stack of former devices is not made for two threads
+        return cupy.cuda.Device(self._index)
 
     @override
     def owns(self, array: Any) -> bool:

@@ -1,0 +1,22 @@
+"""NumPy's functions, which have the names of the standard, on emulated devices."""
+
+from types import SimpleNamespace
+
+import cupy
+import numpy as np
+
+from layerkit.xp import words
+
+
+def _emulated(module, names):
+    values = {name: getattr(module, name) for name in names if hasattr(module, name)}
+    return {name: cupy.on_device(value) if _is_function(value) else value for name, value in values.items()}
+
+
+def _is_function(value):
+    return callable(value) and not isinstance(value, type)
+
+
+globals().update(_emulated(np, words.ARRAY_WORDS))
+linalg = SimpleNamespace(**_emulated(np.linalg, words.LINALG))
+fft = SimpleNamespace(**_emulated(np.fft, words.FFT))
