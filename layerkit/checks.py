@@ -90,6 +90,13 @@ def check_lengths(owner: str, least: int, **named: Any) -> tuple[int | None, ...
     return tuple(None if n is None else int(n) for n in value)
 
 
+def fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Tell whether two shapes can be those of one array: None stands for any length."""
+    return len(shape) == len(wanted) and all(
+        a is None or b is None or a == b for a, b in zip(shape, wanted, strict=True)
+    )
+
+
 def shown(value: Any) -> str:
     """Return a value as an error message shows it: arrays by their shape, and nothing longer than a line."""
     shape = getattr(value, "shape", None)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from layerkit.errors import ArgumentError
 from layerkit.names import nearest
+from layerkit.xp.conversion import as_numbers
 from layerkit.xp.registry import backend, backend_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 def as_float(xp: Backend, values: Any) -> Array:
     """Return values as a float array of this backend; integers and booleans become float32."""
-    array = xp.asarray(values)
+    array = as_numbers(xp, values, "An array")
     return array if array.dtype in (xp.float32, xp.float64) else xp.astype(array, xp.float32)
 
 

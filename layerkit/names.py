@@ -29,6 +29,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {folded[close[0]]!r}?" if close else f"Known names: {', '.join(known)}."
 
 
+def call_it(value: Any) -> str:
+    """Return the remedy of an error message where a class was given in place of an object."""
+    return f" Make an object of it: {value.__name__}(…)." if isinstance(value, type) else ""
+
+
 class Names(Generic[T]):
     """A table from names to classes, looked up as Keras does: by class name, snake case, or a short name.
 
@@ -92,7 +97,8 @@ class Names(Generic[T]):
         made = None if made_from is None else made_from()
         if isinstance(made, self.base):
             return made
-        if self.from_function is not None and callable(identifier):  # pyright: ignore[reportUnknownArgumentType]
+        # A class, or an object of layerkit of another kind, can be called too, and is no plain function.
+        if self.from_function is not None and callable(identifier) and not hasattr(identifier, "get_config"):  # pyright: ignore[reportUnknownArgumentType]
             return self.from_function(identifier)
         raise ArgumentError(f"{self.kind}: it must be {self.accepted}. Received: {identifier!r}")
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
-from layerkit.checks import check_at_least, check_flag
-from layerkit.errors import ShapeError
+from layerkit.checks import check_at_least, check_flag, is_integer
+from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.names import Names
 
@@ -277,6 +277,10 @@ class Softmax(ActivationLayer):
     def __init__(self, axis: int | tuple[int, ...] = -1, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.axis: Any = axis if isinstance(axis, int) else tuple(axis)
+        if not all(is_integer(number) for number in ((axis,) if isinstance(axis, int) else self.axis)):
+            raise ArgumentError(
+                f"{type(self).__name__}: axis must be an integer, or a tuple of integers. Received: axis={axis!r}"
+            )
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
@@ -345,9 +349,15 @@ def get(identifier: Any) -> Layer:
 
     Raises:
         UnknownNameError: no activation has this name.
-        ArgumentError: it is none of these.
+        ArgumentError: it is none of these, or a layer with weights or randomness of its own.
     """
-    return Linear() if identifier is None else NAMES.get(identifier)
+    layer = Linear() if identifier is None else NAMES.get(identifier)
+    if type(layer).build is not Layer.build or layer.takes_training:
+        raise ArgumentError(
+            f"activation: it must be a layer without weights and without randomness. Received: {layer!r}. "
+            f"Give it a place of its own in the model."
+        )
+    return layer
 
 
 class Activation(Layer):

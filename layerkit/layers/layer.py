@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from layerkit import initializers
-from layerkit.checks import check_count, check_flag, check_lengths, check_name
+from layerkit.checks import check_count, check_flag, check_lengths, check_name, is_a, shown
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
@@ -209,7 +209,7 @@ class Layer(HoldsState, Configurable):
     def _probe(self, input_shape: Shape, size: int) -> tuple[int, ...]:
         xp = self.xp
         x = xp.asarray(xp.zeros(tuple(size if n is None else n for n in input_shape), dtype=getattr(xp, self.dtype)))
-        return tuple(self.run_forward(xp, x)[0].shape)
+        return tuple(self._pair("forward", "(y, saved)", self.run_forward(xp, x))[0].shape)
 
     # Weights and state.
 
@@ -246,12 +246,12 @@ class Layer(HoldsState, Configurable):
         if not all(isinstance(n, int) and n >= 0 for n in shape):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ShapeError(f"{self.name}/{name}: each axis of a weight must have a known length. Received: {shape}")
         home = self.home
-        dtype = self.dtype if dtype is None else check_name(f"{self.name}/{name}", DTYPES, dtype=dtype)
+        kind: str = self.dtype if dtype is None else check_name(f"{self.name}/{name}", DTYPES, dtype=dtype)
         if initializer is None:
-            initializer = "glorot_uniform" if dtype in FLOAT_DTYPES else "zeros"
+            initializer = "glorot_uniform" if kind in FLOAT_DTYPES else "zeros"
         path = f"{home.path}/{name}"
-        values = initializers.get(initializer).values(shape, dtype, home.seed, path)
-        variable = Variable(home.xp, values, dtype, name, trainable=trainable)
+        values = initializers.get(initializer).values(shape, kind, home.seed, path)
+        variable = Variable(home.xp, values, kind, name, trainable=trainable)
         variable.path = path
         self._variables[name] = variable
         return variable
@@ -393,6 +393,8 @@ class Layer(HoldsState, Configurable):
             ShapeError: the number of arrays, or the shape of one, is not that of the weights.
             DataError: one holds no numbers.
         """
+        if not hasattr(weights, "__iter__"):
+            raise ShapeError(f"{self.name}: set_weights takes a list of arrays. Received: {shown(weights)}")
         variables, values = self.weights, list(weights)
         if len(values) != len(variables):
             hint = "" if self.built else " The layer is not built yet, so it has no weights."
@@ -488,8 +490,18 @@ class Layer(HoldsState, Configurable):
     ) -> tuple[Array | None, dict[str, Array]]:
         """Call `backward` with the keywords that it takes."""
         if self.takes_input_gradient:
-            return self.backward(xp, saved, dy, input_gradient=input_gradient)
-        return self.backward(xp, saved, dy)
+            result = self.backward(xp, saved, dy, input_gradient=input_gradient)
+        else:
+            result = self.backward(xp, saved, dy)
+        return self._pair("backward", "(dx, grads)", result)
+
+    def _pair(self, method: str, wanted: str, result: Any) -> Any:
+        if not is_a(result, tuple) or len(result) != 2:
+            raise ShapeError(
+                f"{self.name}: {type(self).__name__}.{method} must return a tuple {wanted}. "
+                f"Received: {type(result).__name__}"
+            )
+        return result
 
     def __call__(self, x: Any, *, training: bool = False) -> Array:
         """Return y for an array, or a list, of any backend; the layer is built if it is not yet.

@@ -121,7 +121,7 @@ class Loss(Configurable):
             " One-hot targets go with CategoricalCrossentropy."
             if self.labels and len(shape) == len(output_shape)
             else " Class indices go with SparseCategoricalCrossentropy."
-            if not self.labels and len(shape) < len(output_shape) and self.target_range
+            if not self.labels and shape[len(wanted) - 1 :] in ((), (1,)) and self.target_range
             else " The last layer's width must be that of the targets."
         )
         raise ShapeError(

@@ -29,6 +29,10 @@ NAMES = Names[Metric](
 )
 
 
+BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
+"""Names that stand for one metric or another, by the shapes of targets and outputs."""
+
+
 def get(identifier: Any) -> Metric:
     """Return a metric: by name, from a class, a loss, a function f(y_true, y_pred), or itself.
 
@@ -39,6 +43,8 @@ def get(identifier: Any) -> Metric:
         UnknownNameError: no metric and no loss has this name.
         ArgumentError: it is none of these.
     """
+    if isinstance(identifier, losses.Loss) or (isinstance(identifier, type) and issubclass(identifier, losses.Loss)):
+        return MeanMetricWrapper(losses.get(identifier))
     if not isinstance(identifier, str):
         return NAMES.get(identifier)
     if identifier in NAMES:
@@ -57,7 +63,7 @@ def resolve(identifier: Any, target_shape: tuple[int | None, ...], output_shape:
     It is binary for an output of width 1, sparse categorical for targets of fewer axes than the output or of width 1,
     and categorical otherwise. "crossentropy" is resolved in the same way.
     """
-    if not isinstance(identifier, str) or identifier.lower() not in ("accuracy", "acc", "crossentropy", "ce"):
+    if not isinstance(identifier, str) or identifier.lower() not in BY_SHAPE:
         return get(identifier)
     if output_shape[-1] == 1:
         kind = 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError
 from layerkit.names import snake_case
+from layerkit.xp.conversion import as_numbers
 from layerkit.xp.registry import backend, backend_of
 from layerkit.xp.state import HoldsState, Variable
 
@@ -72,7 +73,10 @@ class Metric(HoldsState, Configurable):
             )
         xp = backend_of(*operands, sample_weight) or self.xp
         self.to(xp)
-        arrays = [xp.asarray(operand) for operand in operands]
+        arrays = [
+            as_numbers(xp, operand, f"{self.name}: {name}")
+            for name, operand in zip(self.operands, operands, strict=True)
+        ]
         weight = None if sample_weight is None else xp.astype(xp.asarray(sample_weight), xp.float64)
         self.update(xp, *arrays, sample_weight=weight)  # type: ignore[arg-type]
 

@@ -10,6 +10,7 @@ from typing_extensions import Unpack, override
 from layerkit import losses, optimizers
 from layerkit.callbacks import History
 from layerkit.callbacks.callback import CallbackList, check_callbacks
+from layerkit.checks import check_count, check_flag, is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
 from layerkit.layers.layer import Home, Layer, LayerArguments, Shape
 from layerkit.models.summary import summary
@@ -78,9 +79,9 @@ class Model(Layer):
         if (name is None) == (index is None):
             raise ArgumentError(f"get_layer: give name, or index. Received: name={name!r}, index={index!r}")
         if index is not None:
-            if not -len(self.layers) <= index < len(self.layers):
+            if not is_integer(index) or not -len(self.layers) <= index < len(self.layers):
                 raise ArgumentError(
-                    f"get_layer: index must be that of a layer, below {len(self.layers)}. Received: index={index}"
+                    f"get_layer: index must be that of a layer, below {len(self.layers)}. Received: index={index!r}"
                 )
             return self.layers[index]
         for layer in self.layers:
@@ -168,7 +169,7 @@ class Model(Layer):
                 "compile: jit_compile=True needs a recorded step, which this version does not have. "
                 "Received: jit_compile=True. Use jit_compile='auto'."
             )
-        del run_eagerly
+        check_flag("compile", run_eagerly=run_eagerly)
         made = optimizers.get(optimizer)
         self._step = Step(
             self,
@@ -209,7 +210,7 @@ class Model(Layer):
     @property
     def metrics_names(self) -> list[str]:
         """The keys of History."""
-        return [metric.name for metric in self.metrics]
+        return [] if self._step is None else self._step.names[: len(self.metrics)]
 
     def reset_metrics(self) -> None:
         """Set the totals of all metrics to 0."""
@@ -304,15 +305,11 @@ class Model(Layer):
         """
         step = self._compiled("fit")
         verbose = check_verbose(verbose, "fit")
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("epochs", epochs, 0),
-            ("initial_epoch", initial_epoch, 0),
-            ("steps_per_epoch", steps_per_epoch, 1),
-            ("validation_steps", validation_steps, 1),
-            ("validation_batch_size", validation_batch_size, 1),
-        ):
-            _check_count("fit", name, value, least)
+        check_count("fit", 0, epochs=epochs)
+        check_count("fit", 0, initial_epoch=initial_epoch)
+        check_flag("fit", shuffle=shuffle)
+        _check_counts("fit", 1, batch_size=batch_size, validation_batch_size=validation_batch_size)
+        _check_counts("fit", 1, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
         chosen = check_callbacks(callbacks)
         class_weight = check_class_weight(class_weight)
         validates = _check_validation_freq(validation_freq)
@@ -351,7 +348,7 @@ class Model(Layer):
             return None if checking is None or not validates(epoch + 1) else loop.Batches(checking, validation_steps)
 
         self.history = history
-        with Progress(verbose, steps, epochs) as progress:
+        with Progress(verbose, steps, epochs, initial_epoch) as progress:
             loop.train(
                 step,
                 loop.Batches(data, steps_per_epoch, order),
@@ -378,8 +375,12 @@ class Model(Layer):
         step = self._compiled("evaluate")
         verbose = check_verbose(verbose, "evaluate")
         chosen = check_callbacks(callbacks)
-        _check_count("evaluate", "batch_size", batch_size, 1)
-        _check_count("evaluate", "steps", steps, 1)
+        _check_counts("evaluate", 1, batch_size=batch_size, steps=steps)
+        if step.loss is None and len(step.names) == 1:
+            raise NotReadyError(
+                "evaluate: there must be a loss or a metric to measure. Received: compile(loss=None). "
+                "Give compile a loss."
+            )
         rules = self._rules(step.loss)
         data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="evaluate")
         self._prepare(step, data, training=False)
@@ -400,8 +401,7 @@ class Model(Layer):
         """Return the outputs for all rows of x, as a NumPy array."""
         verbose = check_verbose(verbose, "predict")
         chosen = check_callbacks(callbacks)
-        _check_count("predict", "batch_size", batch_size, 1)
-        _check_count("predict", "steps", steps, 1)
+        _check_counts("predict", 1, batch_size=batch_size, steps=steps)
         rules = self._rules(None)
         data = make_data(rules, x, None, None, batch_size=batch_size, targets=False, caller="predict")
         self.build_for(data.row_shapes()[0])
@@ -478,19 +478,18 @@ def _as_keras_does(logs: dict[str, float]) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
-def _check_count(caller: str, name: str, value: Any, least: int) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
-        raise ArgumentError(f"{caller}: {name} must be an integer of at least {least}. Received: {name}={value!r}")
+def _check_counts(caller: str, least: int, **counts: Any) -> None:
+    for name, value in counts.items():
+        if value is not None:
+            check_count(caller, least, **{name: value})
 
 
 def _check_validation_freq(freq: Any) -> Callable[[int], bool]:
-    if isinstance(freq, (list, tuple, set)):
-        chosen = set(freq)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if is_a(freq, list, tuple, set):
+        chosen = {check_count("fit", 1, validation_freq=number) for number in freq}
         return lambda number: number in chosen
-    _check_count("fit", "validation_freq", freq, 1)
-    return lambda number: number % freq == 0
+    every = check_count("fit", 1, validation_freq=freq)
+    return lambda number: number % every == 0
 
 
 def _validation_data(

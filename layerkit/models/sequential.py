@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
-from layerkit.errors import ArgumentError, NotReadyError
+from layerkit.checks import fits
+from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.layers.input import Input
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.models.model import Model
+from layerkit.names import call_it
 from layerkit.xp.state import note_change
 
 if TYPE_CHECKING:
@@ -50,7 +52,10 @@ class Sequential(Model):
         self._input: Input | None = None
         if self.declared_input_shape is not None:
             self.add(Input(self.declared_input_shape))
-        for layer in [layers] if isinstance(layers, (Layer, Input)) else layers or []:
+        listed = [layers] if isinstance(layers, (Layer, Input)) else layers if layers is not None else []
+        if isinstance(listed, str) or not hasattr(listed, "__iter__"):
+            raise ArgumentError(f"{self.name}: layers must be a list of layers. Received: layers={layers!r}")
+        for layer in listed:
             self.add(layer, rebuild=False)
         self._rebuild()
 
@@ -60,6 +65,12 @@ class Sequential(Model):
         """The layers, in order; a layer that stands twice is listed twice."""
         return [layer for _, layer in self._stack]
 
+    @override
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, with the layers as they stand now."""
+        first = [self._input] if self._input is not None and self.declared_input_shape is None else []
+        return {**super().get_config(), "layers": [*first, *self.layers]}
+
     def add(self, layer: Layer | Input, *, rebuild: bool = True) -> None:
         """Append a layer. If the model is built, so is the layer.
 
@@ -68,26 +79,37 @@ class Sequential(Model):
         """
         if isinstance(layer, Input):
             if self._stack or self._input is not None:
+                before = f"{len(self._stack)} layers" if self._stack else repr(self._input)
                 raise ArgumentError(
-                    f"{self.name}: Input must be the first, and the only one. Received: Input{layer.shape} "
-                    f"after {len(self._stack)} layers"
+                    f"{self.name}: Input must be the first, and the only one. Received: {layer!r} after {before}"
                 )
             self._input = layer
             return
         if not isinstance(layer, Layer):  # pyright: ignore[reportUnnecessaryIsInstance]
-            hint = " Make an object of the class: add ()." if isinstance(layer, type) else ""
-            raise ArgumentError(f"{self.name}: each item must be a layer. Received: {layer!r}.{hint}")
+            raise ArgumentError(f"{self.name}: each item must be a layer. Received: {layer!r}.{call_it(layer)}")
         if layer is self:
             raise ArgumentError(f"{self.name}: a model cannot be one of its own layers. Received: itself")
+        before = self.built, self._input
         if not self._stack and self._input is None and layer.declared_input_shape is not None:
             self._input = Input(layer.declared_input_shape)
         self._take_in(layer)
         self._stack.append((f"{layer.name}/", layer))
         note_change()
         if rebuild:
-            self._rebuild()
+            try:
+                self._rebuild()
+            except BaseException:
+                self.pop()
+                self.built, self._input = before
+                raise
 
     def _take_in(self, layer: Layer) -> None:
+        elsewhere = next((variable for variable in layer.variables if variable.xp is not self.xp), None)
+        if elsewhere is not None:
+            raise MixedBackendsError(
+                f"{self.name}: a model and its layers must live on one backend. Received: {layer.name} on "
+                f"{elsewhere.xp}, in a model on {self.xp}. Move it with {layer.name}.to({str(self.xp)!r})."
+            )
         others = {other.name for _, other in self._stack if other is not layer}
         if layer.name in others:
             if layer._name is not None:
@@ -125,24 +147,35 @@ class Sequential(Model):
     @override
     def build(self, input_shape: Shape | None = None) -> None:
         """Make the weights of all layers, for x of this shape, with None for the batch."""
-        if input_shape is None:
-            if self._input is None:
-                raise NotReadyError(
-                    f"{self.name}: build needs the shape of x. Received: none. "
-                    f"Give build((None, features)), or an Input."
-                )
-            input_shape = self._input.shape
-        shape = tuple(input_shape)
+        shape = self._checked(input_shape)
         for layer in self.layers:
+            if layer.declared_input_shape is not None and not fits(shape[1:], layer.declared_input_shape):
+                raise ShapeError(
+                    f"{layer.name}: x must have the rows that input_shape says, {layer.declared_input_shape}. "
+                    f"Received: rows of shape {shape[1:]}"
+                )
             layer.build_in_place(shape)
             shape = layer.compute_output_shape(shape)
         self.pack()
 
+    def _checked(self, input_shape: Shape | None) -> Shape:
+        if not self._stack:
+            raise NotReadyError(
+                f"{self.name}: a model needs at least one layer. Received: none. Add layers with add(layer)."
+            )
+        return tuple(input_shape or ())
+
     @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape = self._checked(input_shape)
         for layer in self.layers:
-            input_shape = layer.compute_output_shape(tuple(input_shape))
-        return tuple(input_shape)
+            shape = tuple(layer.compute_output_shape(shape))
+        if self._input is not None and not fits(input_shape[1:], self._input.shape[1:]):
+            raise ShapeError(
+                f"{self.name}: x must have the shape that Input says, {self._input.shape}. "
+                f"Received: shape {tuple(input_shape)}"
+            )
+        return shape
 
     @override
     def forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:

@@ -118,10 +118,19 @@ class Rules:
         self, class_weight: dict[int, float], y: NDArray[Any], weights: NDArray[Any] | None
     ) -> NDArray[Any]:
         """Return the weight of each sample's class, times the sample's own."""
-        labels = self.loss is not None and self.loss.labels
-        if not labels and y.ndim > 1:
+        classes: float = math.inf
+        if self.loss is not None and self.loss.labels:
+            classes = max(output[-1] or math.inf for output in self._outputs.values())
+        elif y.ndim > 1:
+            classes = y.shape[-1] if y.shape[-1] > 1 else math.inf
             y = np.argmax(y, axis=-1) if y.shape[-1] > 1 else y[..., 0]
         check_range(y, -np.inf, np.inf, "fit: class_weight needs targets that are classes, whole numbers.", whole=True)
+        strange = [index for index in class_weight if not 0 <= index < classes]
+        if strange:
+            raise ArgumentError(
+                f"fit: class_weight must have indices of classes, from 0 to {classes - 1}. "
+                f"Received: class_weight={class_weight}"
+            )
         found = np.ones(y.shape, self.dtype)
         for index, weight in class_weight.items():
             found[y == index] = weight

@@ -59,26 +59,21 @@ class Step:
         self.loss_total = Mean("loss").to(model.xp)
         self.metrics: list[Metric] = []
         self.weighted: list[Metric] = []
-        self._resolved = False
+        self._resolved: tuple[Any, ...] | None = None
         self._targets: list[tuple[str, Array]] = []
         self._planned: int | None = None
-        for identifier in (*metrics, *weighted_metrics):  # unknown names are refused by `compile` already
-            if not isinstance(identifier, str) or identifier.lower() not in ("accuracy", "acc", "crossentropy", "ce"):
-                metrics_room.get(identifier)
+        self.names = _names(metrics, weighted_metrics)
 
     def resolve(self, target_shape: Shape, output_shape: Shape) -> None:
         """Make the metrics, now that the shapes are known which "accuracy" depends on."""
-        if self._resolved:
+        shapes = len(target_shape), target_shape[-1], len(output_shape), output_shape[-1]
+        if self._resolved == shapes:
             return
-        plain, weighted = (
+        self.metrics, self.weighted = (
             [metrics_room.resolve(identifier, target_shape, output_shape).to(self.model.xp) for identifier in group]
             for group in self.identifiers
         )
-        names = ["loss", *(metric.name for metric in (*plain, *weighted))]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise ArgumentError(f"compile: each metric must have a name of its own. Received: {twice[0]!r} twice")
-        self.metrics, self.weighted, self._resolved = plain, weighted, True
+        self._resolved = shapes
 
     def plan(self) -> None:
         """Prepare for the weights that are trainable now, where they are now."""
@@ -111,7 +106,8 @@ class Step:
 
     def logs(self) -> dict[str, float]:
         """Read the loss and the metrics from the device."""
-        return {metric.name: metric.result() for metric in self.all_metrics}
+        measured = [metric.result() for metric in self.all_metrics]
+        return dict(zip(self.names, measured, strict=False))
 
     def train(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Take one training step."""
@@ -125,8 +121,8 @@ class Step:
         _, gradients = model.run_backward(xp, saved, dy, input_gradient=False)
         for name, target in self._targets:
             gradient = gradients.get(name)
-            if gradient is None:
-                raise _missing(name, gradients)
+            if gradient is None or gradient.shape != target.shape:
+                raise _wrong(name, target.shape, gradients)
             xp.assign(target, gradient)
         self.optimizer.update(xp)
         self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)
@@ -153,8 +149,30 @@ class Step:
             metric.update(xp, y, y_pred, sample_weight)
 
 
-def _missing(name: str, gradients: dict[str, Any]) -> ShapeError:
-    return ShapeError(
-        f"backward must return a gradient for each trainable weight. Received: none for {name!r}, "
-        f"only {', '.join(map(repr, gradients)) or 'an empty dictionary'}."
+def _names(metrics: Sequence[Any], weighted_metrics: Sequence[Any]) -> list[str]:
+    """Return the keys of the logs: as in Keras, a weighted metric is marked where a plain one has its name."""
+    names = ["loss"]
+    for identifier in (*metrics, *weighted_metrics):
+        by_shape = isinstance(identifier, str) and identifier.lower() in metrics_room.BY_SHAPE
+        metric = None if by_shape else metrics_room.get(identifier)
+        if metric is not None and metric.operands != ("y_true", "y_pred"):
+            raise ArgumentError(
+                f"compile: a metric must compare y_true with y_pred. Received: {metric!r}, "
+                f"which takes {', '.join(metric.operands)}"
+            )
+        name = identifier if metric is None else metric.name
+        if name in names[: len(metrics) + 1] and len(names) > len(metrics):
+            name = f"weighted_{name}"
+        if name in names:
+            raise ArgumentError(f"compile: each metric must have a name of its own. Received: {name!r} twice")
+        names.append(name)
+    return names
+
+
+def _wrong(name: str, shape: tuple[int, ...], gradients: dict[str, Any]) -> ShapeError:
+    received = (
+        f"shape {tuple(gradients[name].shape)}"
+        if name in gradients
+        else f"none, only {', '.join(map(repr, gradients)) or 'an empty dictionary'}"
     )
+    return ShapeError(f"{name}: backward must return a gradient of the weight's shape, {shape}. Received: {received}")
