@@ -181,7 +181,7 @@ def train(
         try:
             callbacks("on_train_begin")
             for epoch in range(initial_epoch, epochs):
-                progress.begin_epoch(epoch)
+                progress.epoch = epoch
                 step.reset()
                 callbacks("on_epoch_begin", epoch)
                 step.plan()

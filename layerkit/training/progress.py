@@ -60,8 +60,13 @@ class Progress:
         verbose: 0 shows nothing; 1 is described above; 2 a plain line for each epoch, none left out.
         steps: how many an epoch has; None where that is not known.
         epochs: the number of the last epoch; None for an evaluation or a prediction.
+        initial_epoch: how many of these are over.
         stream: where to write; by default `sys.stdout` as it is at the time.
         clock: tells the time in seconds.
+
+    Attributes:
+        epoch: the number of the epoch that runs, from 0; the loop sets it.
+        due: the time of the next drawing.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Progress:
         verbose: int,
         steps: int | None,
         epochs: int | None = None,
+        initial_epoch: int = 0,
         *,
         stream: TextIO | None = None,
         clock: Callable[[], float] = perf_counter,
@@ -76,19 +82,21 @@ class Progress:
         stream = (stream or sys.stdout) if verbose else None
         self._screen = screen_of(stream) if verbose == 1 else Screen(stream)
         self._interval_s = DRAWING_INTERVAL_S if self._screen.moves else PLAIN_INTERVAL_S
-        self._every_epoch = verbose == 2
         self._steps = self._part_steps = steps
         self._epochs = epochs
-        self._epoch = 0
-        self._first_epoch: int | None = None
+        self._initial_epoch = initial_epoch
+        few = epochs is None or epochs - initial_epoch <= FEW_EPOCHS
+        self._between_lines_s = 0.0 if few or verbose == 2 else SHORT_EPOCH_S
         self._part = ""
-        self._last_line: Callable[[], str] | None = None
+        self._is_drawn = False
+        self._last: tuple[int, int, float, Mapping[str, Any]] | None = None
         self._spent_s = 0.0
         self._epoch_s = float("inf")
+        self.epoch = initial_epoch
         self.clock = clock
-        self._started = self._epoch_started = self._part_started = clock()
-        self._line_left = float("-inf")
-        self.due = self._started + self._interval_s if verbose == 1 and self._screen.is_read else float("inf")
+        self._started = self._epoch_started = self._part_started = now = clock()
+        self._line_due = now if self._screen.is_read else float("inf")
+        self.due = now + self._interval_s if verbose == 1 and self._screen.is_read else float("inf")
 
     def __enter__(self) -> Self:
         return self
@@ -99,14 +107,6 @@ class Progress:
         self.close()
 
     # What the loop calls.
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Count the steps of an epoch."""
-        self._epoch = epoch
-        if self._first_epoch is None:
-            self._first_epoch = epoch
-        self._part, self._part_steps = "", self._steps
-        self._epoch_started = self._part_started = self.clock()
 
     def begin_validation(self, steps: int | None) -> None:
         """Count the steps of an epoch's validation."""
@@ -121,8 +121,9 @@ class Progress:
             line = self._moving_line(step, began, values)
         else:
             count = self._part + _count(step, self._part_steps)
-            line = self._line(self._epoch, count, step, began - self._part_started, values)
+            line = self._line(self.epoch, count, step, began - self._part_started, values)
         self._screen.move(line)
+        self._is_drawn = True
         now = self.clock()
         self._spent_s += now - began
         is_read = self._screen.is_read
@@ -130,18 +131,18 @@ class Progress:
 
     def make_room(self) -> None:
         """Take the moving line away where an epoch is about to leave its own: a callback may print before that."""
-        if self._screen.moves and self._leaves_line(self.clock()):
+        if self._is_drawn and self.clock() >= self._line_due:
             self._screen.make_room()
+            self._is_drawn = False
 
     def end_epoch(self, step: int, logs: Mapping[str, Any]) -> None:
         """Leave the line of an epoch, or keep it until it is known to be the last."""
-        if not self._screen.is_read:
-            return
         now = self.clock()
-        epoch, epoch_s = self._epoch, now - self._epoch_started
-        self._epoch_s = epoch_s
-        self._last_line = lambda: self._line(epoch, _count(step, self._steps), step, epoch_s, _shown(logs))
-        if self._leaves_line(now):
+        self._epoch_s = now - self._epoch_started
+        self._last = (self.epoch, step, self._epoch_s, logs)
+        self._part, self._part_steps = "", self._steps
+        self._epoch_started = self._part_started = now
+        if now >= self._line_due:
             self._leave_line()
 
     def end_test(self, step: int, logs: Mapping[str, Any]) -> None:
@@ -156,20 +157,13 @@ class Progress:
 
     # Lines.
 
-    def _leaves_line(self, now: float) -> bool:
-        return (
-            self._every_epoch
-            or self._epochs is None
-            or self._epochs - (self._first_epoch or 0) <= FEW_EPOCHS
-            or now - self._line_left >= SHORT_EPOCH_S
-        )
-
     def _leave_line(self) -> None:
-        if self._last_line is None:
-            return
-        self._screen.leave(self._last_line())
-        self._last_line = None
-        self._line_left = self.clock()
+        if self._last is not None:
+            epoch, step, seconds, logs = self._last
+            self._last = None
+            self._screen.leave(self._line(epoch, _count(step, self._steps), step, seconds, _shown(logs)))
+            self._is_drawn = False
+            self._line_due = self.clock() + self._between_lines_s
 
     def _line(self, epoch: int, count: str, step: int, seconds: float, values: list[str]) -> str:
         head = [] if self._epochs is None else [f"Epoch {epoch + 1}/{self._epochs}"]
@@ -181,11 +175,11 @@ class Progress:
         head, tail = "", self._part + _count(step, steps) + " "
         done, total, elapsed_s = float(step), steps, now - self._part_started
         if self._epochs is not None:
-            head = f"Epoch {self._epoch + 1}/{self._epochs} "
+            head = f"Epoch {self.epoch + 1}/{self._epochs} "
             if max(self._epoch_s, now - self._epoch_started) < SHORT_EPOCH_S:
-                first = self._first_epoch or 0
-                done = self._epoch - first + (step / steps if steps and not self._part else 0.5)
-                total, elapsed_s, tail = self._epochs - first, now - self._started, ""
+                over, total = self.epoch - self._initial_epoch, self._epochs - self._initial_epoch
+                done = over + (step / steps if steps and not self._part else 0.5)
+                elapsed_s, tail = now - self._started, ""
         pieces = [f" - {value}" for value in values]
         if total and 0 < done < total:
             pieces.insert(0, f", {_duration(elapsed_s * (total - done) / done)} left")
