@@ -117,16 +117,16 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 
 def erfc(xp: Backend, x: Array) -> Array:
     """Complementary error function, ``2/√π ∫ₓ^∞ exp(-t²) dt``, with all digits in the tail too (Cody 1969)."""
+    x = xp.clip(x, -28.0, 28.0)  # beyond, the result is 0 or 2 in float64; this keeps the powers finite
     magnitude = xp.abs(x)
-    bounded = xp.minimum(magnitude, 28.0)  # beyond, the result is 0 in float64; this keeps the powers finite
-    square = bounded * bounded
+    square = magnitude * magnitude
     small = 1.0 - x * _polynomial(_SMALL_P, square) / _polynomial(_SMALL_Q, square)
-    middle = _polynomial(_MIDDLE_P, bounded) / _polynomial(_MIDDLE_Q, bounded)
+    middle = _polynomial(_MIDDLE_P, magnitude) / _polynomial(_MIDDLE_Q, magnitude)
     inverse = 1.0 / xp.maximum(square, 1.0)
     large = inverse * _polynomial(_LARGE_P, inverse) / _polynomial(_LARGE_Q, inverse)
-    large = (_RECIPROCAL_SQRT_PI - large) / xp.maximum(bounded, 1.0)
+    large = (_RECIPROCAL_SQRT_PI - large) / xp.maximum(magnitude, 1.0)
     # exp(-x²) with x² split into an exact part and a small rest, or the rounding of x² would cost digits.
-    coarse = xp.floor(bounded * 16.0) / 16.0
-    gauss = xp.exp(-coarse * coarse) * xp.exp(-(bounded - coarse) * (bounded + coarse))
-    tail = gauss * xp.where(bounded <= 4.0, middle, large)
+    coarse = xp.floor(magnitude * 16.0) / 16.0
+    gauss = xp.exp(-coarse * coarse) * xp.exp(-(magnitude - coarse) * (magnitude + coarse))
+    tail = gauss * xp.where(magnitude <= 4.0, middle, large)
     return xp.where(magnitude <= 0.46875, small, xp.where(x < 0, 2.0 - tail, tail))
