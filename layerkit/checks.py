@@ -74,18 +74,18 @@ def check_name(owner: str, known: Iterable[str], **named: Any) -> Any:
     return value
 
 
-def check_lengths(owner: str, least: int, **named: Any) -> tuple[int | None, ...]:
-    """Return the value, a shape: integers that are not below `least`, or None for a length that varies.
+def check_lengths(owner: str, least: int, *, varies: bool = True, **named: Any) -> tuple[int | None, ...]:
+    """Return the value, a shape: integers that are not below `least`, or where it `varies`, None for any length.
 
     Raises:
         ShapeError: it is no such shape.
     """
     name, value = _only(named)
-    right = is_a(value, tuple, list) and all(n is None or (is_integer(n) and n >= least) for n in value)
+    right = is_a(value, tuple, list) and all(varies if n is None else is_integer(n) and n >= least for n in value)
     if not right:
         raise ShapeError(
-            f"{owner}: {name} must be a tuple of integers of at least {least}, or None for a length that varies. "
-            f"Received: {name}={shown(value)}"
+            f"{owner}: {name} must be a tuple of integers of at least {least}"
+            f"{', or None for a length that varies' if varies else ''}. Received: {name}={shown(value)}"
         )
     return tuple(None if n is None else int(n) for n in value)
 

@@ -501,7 +501,7 @@ def _validation_data(
     if isinstance(given, (tuple, list)):
         if len(given) not in (2, 3):  # pyright: ignore[reportUnknownArgumentType]
             raise DataError(
-                f"fit: validation_data must be (x, y) or (x, y, sample_weight). Received: {len(given)} parts"  # pyright: ignore[reportUnknownArgumentType]
+                f"fit: validation_data must be (x, y) or (x, y, sample_weight). Received: {len(given)} of them"  # pyright: ignore[reportUnknownArgumentType]
             )
         x, y, weight = (*given, None)[:3]  # pyright: ignore[reportUnknownVariableType]
         validation_batch_size = validation_batch_size or batch_size

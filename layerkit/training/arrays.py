@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerkit.checks import is_a
+from layerkit.checks import is_a, shown
 from layerkit.errors import DataError
 from layerkit.xp.registry import backend_of
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 24
 """How much of an array is looked at in one go: larger than a cache, small beside any memory."""
 
-_PROTOCOLS = ("__array__", "__array_namespace__", "__array_interface__", "__dlpack__")
+_SPARSE = "tocsr"  # what every sparse matrix of SciPy has
+_PROTOCOLS = ("__array__", "__array_namespace__", "__array_interface__", "__dlpack__", _SPARSE)
 
 
 def is_array(value: Any) -> bool:
@@ -38,7 +40,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     Raises:
         DataError: it holds no numbers, has ragged rows, is sparse or masked, or is empty.
     """
-    if hasattr(value, "tocsr"):
+    if hasattr(value, _SPARSE):
         raise DataError(
             f"{name} must be dense. Received: a sparse matrix, {type(value).__name__}. Convert it with toarray()."
         )
@@ -54,8 +56,10 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         found: Any = next((item for item in array.flat if not isinstance(item, (int, float, np.number))), array.item(0))
         if is_a(found, np.generic):
             found = found.item()
+        if array.ndim == 0 and array.dtype == object:
+            raise DataError(f"{name} must be an array or nested lists. Received: {type(value).__name__}")
         raise DataError(
-            f"{name} must hold numbers. Received: {found!r}, in an array of dtype {array.dtype}. "
+            f"{name} must hold numbers. Received: {shown(found)}, in an array of dtype {array.dtype}. "
             f"Encode categories as integers, and convert columns with astype('float32')."
         )
     if array.ndim == 0:
@@ -73,20 +77,22 @@ def _converted(value: Any, name: str) -> NDArray[Any]:
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             return np.from_dlpack(value)
-        # A table of numbers of several kinds (bool beside float, say) is one of objects to NumPy.
-        kinds = {getattr(dtype, "kind", "O") for dtype in _column_dtypes(value)}
-        return np.asarray(value, "float64" if len(kinds) > 1 and kinds <= set("fiub") else None)
+        if _holds_numbers_of_several_kinds(value):
+            with contextlib.suppress(TypeError):  # a missing value of pandas: named below
+                return np.asarray(value, "float64")
+        return np.asarray(value)
     except (ValueError, TypeError, AttributeError, BufferError) as error:
+        reason = "" if is_a(value, list, tuple) else f". NumPy says: {error}"
         raise DataError(
-            f"{name} must be an array, or rows of equal length. Received: {type(value).__name__}, of which NumPy says: "
-            f"{str(error).rstrip('.')}."
+            f"{name} must be an array, or lists of rows of equal length. Received: {shown(value)}{reason}"
         ) from error
 
 
-def _column_dtypes(value: Any) -> list[Any]:
-    """Return the dtypes of a table's columns, as pandas has them; none for anything else."""
-    dtypes = getattr(value, "dtypes", None)
-    return list(dtypes) if hasattr(dtypes, "__iter__") else []  # type: ignore[arg-type]
+def _holds_numbers_of_several_kinds(value: Any) -> bool:
+    """Tell whether this is a table, as pandas has them, with columns of bool beside float, say: objects to NumPy."""
+    dtypes: Any = getattr(value, "dtypes", None)
+    kinds = {getattr(dtype, "kind", "O") for dtype in dtypes} if hasattr(dtypes, "__iter__") else set[str]()
+    return len(kinds) > 1 and kinds <= set("fiub")
 
 
 def chunks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -114,9 +120,9 @@ def check_finite(array: NDArray[Any], name: str, dtype: str) -> None:
             if found is not None:
                 value, place = found
                 raise DataError(
-                    f"{name} must hold finite numbers. Received: {value} at {place}. Fill or remove such rows."
+                    f"{name} must hold finite numbers. Received: {value!s} at {place}. Fill or remove such rows."
                     if not np.isfinite(value)
-                    else f"{name} must hold numbers that {dtype} can hold. Received: {value} at {place}. "
+                    else f"{name} must hold numbers that {dtype} can hold. Received: {value!s} at {place}. "
                     f"Scale the data, or give the model dtype='float64'."
                 )
 
@@ -140,7 +146,7 @@ def check_range(
             bad &= rows != ignored
         found = _first(bad, start, rows)
         if found is not None:
-            raise DataError(f"{rule} Received: {found[0]} at {found[1]}.")
+            raise DataError(f"{rule} Received: {found[0]!s} at {found[1]}.")
 
 
 def _first(bad: NDArray[np.bool_], start: int, rows: NDArray[Any]) -> tuple[Any, list[int]] | None:
@@ -148,4 +154,4 @@ def _first(bad: NDArray[np.bool_], start: int, rows: NDArray[Any]) -> tuple[Any,
     if not bad.any():
         return None
     index = np.unravel_index(int(np.argmax(bad)), bad.shape)
-    return rows[index].item(), [start + int(index[0]), *map(int, index[1:])]
+    return rows[index], [start + int(index[0]), *map(int, index[1:])]
