@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from layerkit.xp import Backend
 
 BACKENDS = ("numpy", "strict", "cupy")
+DATA_SETS = ("fashion_mnist",)
 REQUIRED = [name.strip() for name in os.environ.get("LAYERKIT_REQUIRE", "").split(",") if name.strip()]
 
 
@@ -30,10 +31,11 @@ MISSING = {name: _missing(name) for name in BACKENDS}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    unknown = sorted({*REQUIRED} - {*BACKENDS})
+    known = (*BACKENDS, *DATA_SETS)
+    unknown = sorted({*REQUIRED} - {*known})
     if unknown:
         raise pytest.UsageError(
-            f"LAYERKIT_REQUIRE must name backends of {', '.join(BACKENDS)}. Received: {unknown[0]!r}"
+            f"LAYERKIT_REQUIRE must name backends and data sets of {', '.join(known)}. Received: {unknown[0]!r}"
         )
 
 
@@ -47,12 +49,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
                 terminal.write_line(f"layerkit: {name} does not. {reason}")
 
 
+def skip_unless_required(name: str, reason: str) -> None:
+    """Skip a test with the reason why it cannot run here, or fail it if LAYERKIT_REQUIRE names what it needs."""
+    if name in REQUIRED:
+        pytest.fail(f"LAYERKIT_REQUIRE names {name!r}. {reason}")
+    pytest.skip(reason)
+
+
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ()) for name in BACKENDS])
 def xp(request: pytest.FixtureRequest) -> Backend:
     """Each backend in turn. A missing one skips with its reason, or fails if LAYERKIT_REQUIRE names it."""
     reason = MISSING[request.param]
-    if reason is not None and request.param in REQUIRED:
-        pytest.fail(f"LAYERKIT_REQUIRE names {request.param!r}. {reason}")
     if reason is not None:
-        pytest.skip(reason)
+        skip_unless_required(request.param, reason)
     return layerkit.xp.backend(request.param)
