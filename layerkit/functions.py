@@ -43,7 +43,8 @@ def function_of(
             raise ArgumentError(f"{name}: the arguments are {', '.join(order)}. Received: {what}. {hint}".rstrip())
         operands = [given.pop(argument) for argument in arrays]
         xp = backend_of(*operands) or backend()
-        return run(cls(**given), xp, *operands)
+        with xp.on_device():
+            return run(cls(**given), xp, *operands)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{cls.__doc__}\n\n    As a function of: {', '.join(order)}; defaults: {defaults or 'none'}."

@@ -35,8 +35,8 @@ _philox = cupy.RawKernel(PHILOX, "layerkit_philox")
 class CupyBackend(Backend):
     """CuPy on one CUDA device: ``"cupy:1"`` is the second; ``"cupy"`` is ``"cupy:0"``.
 
-    CuPy computes on the thread's current device. Each word makes its backend's device current while it runs, so words
-    of two devices can be mixed freely; operators between arrays follow `on_device`.
+    CuPy computes on the thread's current device. Each word makes its backend's device current while it runs; operators
+    between arrays do so within `on_device`, in which models, losses, metrics and optimizers do their work.
 
     Args:
         index: the number of the device.

@@ -179,10 +179,11 @@ class Loss(Configurable):
         xp = backend_of(y_true, y_pred, sample_weight) or backend()
         y_pred = as_float(xp, y_pred)
         y_true = self._aligned(xp, y_true, y_pred)
-        values = self.call(xp, y_true, y_pred)
-        if sample_weight is not None:
-            sample_weight = xp.astype(xp.asarray(sample_weight), values.dtype)
-        return self.reduce(xp, y_true, values, sample_weight)[0]
+        with xp.on_device():
+            values = self.call(xp, y_true, y_pred)
+            if sample_weight is not None:
+                sample_weight = xp.astype(xp.asarray(sample_weight), values.dtype)
+            return self.reduce(xp, y_true, values, sample_weight)[0]
 
 
 class FunctionLoss(Loss):

@@ -78,11 +78,13 @@ class Metric(HoldsState, Configurable):
             for name, operand in zip(self.operands, operands, strict=True)
         ]
         weight = None if sample_weight is None else xp.astype(xp.asarray(sample_weight), xp.float64)
-        self.update(xp, *arrays, sample_weight=weight)  # type: ignore[arg-type]
+        with xp.on_device():
+            self.update(xp, *arrays, sample_weight=weight)  # type: ignore[arg-type]
 
     def result(self) -> float:
         """Return the number, read from the device."""
-        return float(self.xp.to_numpy(self.compute(self.xp)))
+        with self.xp.on_device():
+            return float(self.xp.to_numpy(self.compute(self.xp)))
 
     def reset_state(self) -> None:
         """Forget all batches."""

@@ -304,7 +304,8 @@ class Optimizer(Configurable):
         self.plan(variables)
         for target, gradient, variable in zip(self._gradients, grads, variables, strict=True):
             self.xp.assign(target, self.xp.asarray(gradient, variable.dtype))
-        self.update(self.xp)
+        with self.xp.on_device():
+            self.update(self.xp)
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> None:
         """Take one step with pairs of gradient and variable."""

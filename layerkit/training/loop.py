@@ -192,7 +192,8 @@ def train(
                         callbacks("on_train_batch_begin", index)
                         step.plan()
                         xp = model.xp
-                    step.train(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
+                    with xp.on_device():
+                        step.train(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
                     if follows_batches:
                         batch_logs = BatchLogs(step.logs)
                         callbacks("on_train_batch_end", index, logs=batch_logs)
@@ -234,7 +235,8 @@ def evaluate(
     index = 0
     for index, (x, y, weight) in enumerate(batches.epoch()):
         callbacks("on_test_batch_begin", index)
-        step.test(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
+        with xp.on_device():
+            step.test(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
         if callbacks.cares_for("on_test_batch_end"):
             batch_logs = BatchLogs(step.logs)
             callbacks("on_test_batch_end", index, logs=batch_logs)
@@ -256,7 +258,8 @@ def predict(model: Any, batches: Batches, callbacks: CallbackList, progress: Pro
     callbacks("on_predict_begin")
     for index, (x, _, _) in enumerate(batches.epoch()):
         callbacks("on_predict_batch_begin", index)
-        y, _ = model.run_forward(xp, xp.asarray(x), training=False)
+        with xp.on_device():
+            y, _ = model.run_forward(xp, xp.asarray(x), training=False)
         host = xp.to_numpy(y)
         # A layer may hand its input through, and the next batch overwrites that.
         outputs.append(host.copy() if np.may_share_memory(host, x) else host)
