@@ -74,7 +74,7 @@ def test_erfc_in_float32(xp):
     found = xp.erfc(xp.asarray(values))
     assert found.dtype == xp.float32
     expected = [math.erfc(x) for x in values.tolist()]
-    np.testing.assert_allclose(xp.to_numpy(found), expected, rtol=3e-6, atol=1e-37)
+    np.testing.assert_allclose(xp.to_numpy(found), expected, rtol=1e-6, atol=1e-37)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
