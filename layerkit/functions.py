@@ -44,7 +44,7 @@ def function_of(
         operands = [given.pop(argument) for argument in arrays]
         xp = backend_of(*operands) or backend()
         with xp.on_device():
-            return run(cls(**given), xp, *operands)
+            return run(cls(**{**defaults, **given}), xp, *operands)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{cls.__doc__}\n\n    As a function of: {', '.join(order)}; defaults: {defaults or 'none'}."

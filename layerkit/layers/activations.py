@@ -81,8 +81,8 @@ class Tanh(ActivationLayer):
 class ReLU(ActivationLayer):
     """``y = max(x, 0)`` (Nair and Hinton, ICML 2010); the derivative at 0 is taken as 0.
 
-    With options: ``y = max_value`` for x ≥ max_value, ``x`` for threshold ≤ x < max_value, and
-    ``negative_slope (x - threshold)`` below.
+    With options: ``y = max_value`` for x ≥ max_value, ``x`` for threshold < x < max_value, and
+    ``negative_slope (x - threshold)`` elsewhere, as Keras computes it (its text has threshold ≤ x).
 
     Args:
         max_value: upper bound, at least 0; None for none.
@@ -109,7 +109,7 @@ class ReLU(ActivationLayer):
         if self.negative_slope == 0 and self.threshold == 0:
             y = xp.maximum(x, 0.0)
         else:
-            y = xp.where(x >= self.threshold, x, self.negative_slope * (x - self.threshold))
+            y = xp.where(x > self.threshold, x, self.negative_slope * (x - self.threshold))
         return (y if self.max_value is None else xp.minimum(y, self.max_value)), x
 
     @override
@@ -183,17 +183,18 @@ class GELU(ActivationLayer):
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
         if self.approximate:
-            t = xp.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x))
-            return 0.5 * x * (1.0 + t), (x, t)
+            # (1 + tanh(u)) / 2 is sigmoid(2u), which keeps its digits where tanh(u) is near -1.
+            s = xp.sigmoid(math.sqrt(8.0 / math.pi) * (x + 0.044715 * x * x * x))
+            return x * s, (x, s)
         distribution = 0.5 * xp.erfc(x * -math.sqrt(0.5))
         return x * distribution, (x, distribution)
 
     @override
     def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
         if self.approximate:
-            x, t = saved
-            inner = math.sqrt(2.0 / math.pi) * (1.0 + 3.0 * 0.044715 * x * x)
-            return dy * 0.5 * (1.0 + t + x * (1.0 - t * t) * inner)
+            x, s = saved
+            inner = math.sqrt(8.0 / math.pi) * (1.0 + 3.0 * 0.044715 * x * x)
+            return dy * (s + x * s * (1.0 - s) * inner)
         x, distribution = saved
         density = xp.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
         return dy * (distribution + x * density)
