@@ -113,12 +113,11 @@ class EarlyStopping(Callback):
             return
         if epoch < self.start_from_epoch:
             return
-        improved = self._improves(value, self.best)
-        if self.restore_best_weights and (improved or self.best_weights is None):
-            self.best_weights, self.best_epoch = self.model.get_weights(), epoch
         self.wait += 1
-        if improved:
+        if self._improves(value, self.best):
             self.best, self.best_epoch = value, epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
             if self.baseline is None or self._improves(value, self.baseline):
                 self.wait = 0
         elif self.wait >= self.patience and epoch > 0:
