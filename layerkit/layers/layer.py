@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from layerkit import initializers
-from layerkit.checks import check_count, check_flag, check_lengths, check_name, is_a, shown
+from layerkit.checks import check_count, check_flag, check_lengths, check_name, fits, is_a, shown
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
@@ -203,7 +203,15 @@ class Layer(HoldsState, Configurable):
         A layer that does not define it is built and run on zeros, twice, with different sizes for what is None.
         """
         self.build_in_place(input_shape)
-        first, second = (self._probe(input_shape, size) for size in (2, 3))
+        try:
+            first, second = (self._probe(input_shape, size) for size in (2, 3))
+        except Exception as error:
+            if fits(input_shape, self.input_shape):
+                raise
+            raise ShapeError(
+                f"{self.name}: x must have the shape for which the layer was built, {self.input_shape}. "
+                f"Received: shape {input_shape}, with which {type(self).__name__} fails: {error}"
+            ) from error
         return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
 
     def _probe(self, input_shape: Shape, size: int) -> tuple[int, ...]:
@@ -455,12 +463,17 @@ class Layer(HoldsState, Configurable):
         try:
             build(self, shape)
         except BaseException:
-            for made in (self._variables, self._streams, self._bound):
-                made.clear()
-            self.built = False
+            self.unbuild()
             raise
         self.built = True
         self._input_shape = shape
+
+    def unbuild(self) -> None:
+        """Undo `build`."""
+        for made in (self._variables, self._streams, self._bound):
+            made.clear()
+        self.built = False
+        self._input_shape = None
 
     def build_in_place(self, input_shape: Shape) -> None:
         if not self.built:
@@ -527,7 +540,8 @@ class Layer(HoldsState, Configurable):
             )
         x = self._as_input(xp, x)
         self.compute_output_shape(tuple(x.shape))  # names the layer where x does not fit
-        return self.run_forward(xp, x, training=training)[0]
+        with xp.on_device():
+            return self.run_forward(xp, x, training=training)[0]
 
     def _as_input(self, xp: Backend, x: Any) -> Array:
         x = as_numbers(xp, x, f"{self.name}: x")

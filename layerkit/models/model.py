@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from layerkit.xp.registry import backend as find_backend
 from layerkit.xp.state import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from typing import Self
 
     from layerkit.losses import Loss
@@ -249,6 +250,17 @@ class Model(Layer):
         if training:
             step.plan()
 
+    @contextlib.contextmanager
+    def _unbuilt_on_failure(self) -> Generator[None]:
+        """Take back what was built for data that turns out not to fit."""
+        fresh = [] if self.built else [layer for layer in self.walk() if not layer.built]
+        try:
+            yield
+        except BaseException:
+            for layer in fresh:
+                layer.unbuild()
+            raise
+
     def build_for(self, input_shape: Shape) -> None:
         """Build, unless that is done."""
         if not self.built:
@@ -316,18 +328,21 @@ class Model(Layer):
         rules = self._rules(step.loss)
         if step.loss is None:
             raise NotReadyError("fit: training needs a loss. Received: compile(loss=None). Give compile a loss.")
-        data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="fit")
         if validation_split and validation_data is not None:
             raise ArgumentError(
                 f"fit: give validation_split, or validation_data. Received: both, validation_split={validation_split}"
             )
-        if validation_split:
-            data, checking = data.split(validation_split, validation_batch_size)
-        else:
-            checking = _validation_data(rules, validation_data, validation_batch_size, batch_size)
-        if class_weight is not None:
-            data.weigh_classes(class_weight)
-        self._prepare(step, data, training=True)
+        with self._unbuilt_on_failure():
+            data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="fit")
+            checking = None
+            if validation_split:
+                data, checking = data.split(validation_split, validation_batch_size)
+            if class_weight is not None:
+                data.weigh_classes(class_weight)
+            self.build_for(data.row_shapes()[0])  # so that validation data is checked against the built model
+            if validation_data is not None:
+                checking = _validation_data(rules, validation_data, validation_batch_size, batch_size)
+            self._prepare(step, data, training=True)
         steps = steps_per_epoch or data.steps
         history = next((callback for callback in chosen if isinstance(callback, History)), None)
         if history is None:
@@ -382,8 +397,9 @@ class Model(Layer):
                 "Give compile a loss."
             )
         rules = self._rules(step.loss)
-        data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="evaluate")
-        self._prepare(step, data, training=False)
+        with self._unbuilt_on_failure():
+            data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="evaluate")
+            self._prepare(step, data, training=False)
         batches = loop.Batches(data, steps)
         called = CallbackList(chosen, self, {"verbose": verbose, "epochs": 1, "steps": batches.count})
         with Progress(verbose, batches.count) as progress:
@@ -403,8 +419,9 @@ class Model(Layer):
         chosen = check_callbacks(callbacks)
         _check_counts("predict", 1, batch_size=batch_size, steps=steps)
         rules = self._rules(None)
-        data = make_data(rules, x, None, None, batch_size=batch_size, targets=False, caller="predict")
-        self.build_for(data.row_shapes()[0])
+        with self._unbuilt_on_failure():
+            data = make_data(rules, x, None, None, batch_size=batch_size, targets=False, caller="predict")
+            self.build_for(data.row_shapes()[0])
         batches = loop.Batches(data, steps)
         called = CallbackList(chosen, self, {"verbose": verbose, "epochs": 1, "steps": batches.count})
         with Progress(verbose, batches.count) as progress:
@@ -447,14 +464,16 @@ class Model(Layer):
         caller = "train_on_batch" if training else "test_on_batch"
         rules = self._rules(step.loss)
         class_weight = check_class_weight(class_weight)
-        data = make_data(rules, x, y, sample_weight, batch_size=_one_batch(caller, x), caller=caller)
-        if class_weight is not None:
-            data.weigh_classes(class_weight)
-        self._prepare(step, data, training=training)
+        with self._unbuilt_on_failure():
+            data = make_data(rules, x, y, sample_weight, batch_size=_one_batch(caller, x), caller=caller)
+            if class_weight is not None:
+                data.weigh_classes(class_weight)
+            self._prepare(step, data, training=training)
         step.reset()
         batch = next(data.batches())
         arrays = [None if part is None else self.xp.asarray(part) for part in batch]
-        (step.train if training else step.test)(*arrays)  # type: ignore[arg-type]
+        with self.xp.on_device():
+            (step.train if training else step.test)(*arrays)  # type: ignore[arg-type]
         logs = step.logs()
         return logs if return_dict else _as_keras_does(logs)
 
@@ -494,9 +513,7 @@ def _check_validation_freq(freq: Any) -> Callable[[int], bool]:
 
 def _validation_data(
     rules: Rules, given: Any, validation_batch_size: int | None, batch_size: int | None
-) -> ArrayData | BatchData | None:
-    if given is None:
-        return None
+) -> ArrayData | BatchData:
     x, y, weight = given, None, None
     if isinstance(given, (tuple, list)):
         if len(given) not in (2, 3):  # pyright: ignore[reportUnknownArgumentType]
@@ -505,7 +522,9 @@ def _validation_data(
             )
         x, y, weight = (*given, None)[:3]  # pyright: ignore[reportUnknownVariableType]
         validation_batch_size = validation_batch_size or batch_size
-    return make_data(rules, x, y, weight, batch_size=validation_batch_size, caller="fit", place=" of validation_data")
+    data = make_data(rules, x, y, weight, batch_size=validation_batch_size, caller="fit", place=" of validation_data")
+    data.row_shapes()  # looks at the first batch of an iterable, before training
+    return data
 
 
 def _one_batch(caller: str, x: Any) -> int:

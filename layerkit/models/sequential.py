@@ -154,6 +154,11 @@ class Sequential(Model):
                     f"{layer.name}: x must have the rows that input_shape says, {layer.declared_input_shape}. "
                     f"Received: rows of shape {shape[1:]}"
                 )
+            if layer.dtype != self.dtype:
+                raise ArgumentError(
+                    f"{layer.name}: a layer must have the dtype of its model, {self.dtype}. "
+                    f"Received: dtype={layer.dtype!r}. Give the model that dtype instead."
+                )
             layer.build_in_place(shape)
             shape = layer.compute_output_shape(shape)
         self.pack()

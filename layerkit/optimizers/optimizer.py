@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from layerkit.checks import check_at_least, check_positive
 from layerkit.configurable import Configurable
-from layerkit.errors import ArgumentError, NotReadyError, ShapeError
+from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
 from layerkit.xp.registry import backend
 from layerkit.xp.state import Variable, pack
@@ -155,6 +155,12 @@ class Optimizer(Configurable):
         fresh = [variable for variable in variables if variable not in self._offsets]
         if self.built and not fresh:
             return
+        homes = list(dict.fromkeys(str(variable.xp) for variable in (*self._parameters, *fresh)))
+        if len(homes) > 1:
+            raise MixedBackendsError(
+                f"{self.name}: an optimizer serves variables of one backend. Received: variables on "
+                f"{' and '.join(homes)}. Give each model an optimizer of its own."
+            )
         self._parameters += fresh
         if self._parameters:
             self.move(self._parameters[0].xp)

@@ -278,8 +278,9 @@ class BatchData:
     list of these arrays. After each pass, `on_epoch_end` of the source is called, if it has one.
     """
 
-    def __init__(self, source: Any, rules: Rules, *, targets: bool) -> None:
+    def __init__(self, source: Any, rules: Rules, *, targets: bool, name: str = "x") -> None:
         self.source = source
+        self.name = name
         self.rules = rules
         self.targets = targets
         self.steps: int | None = None
@@ -296,7 +297,7 @@ class BatchData:
             try:
                 raw = next(rest)
             except StopIteration:
-                raise DataError("x must yield at least one batch. Received: an empty iterable") from None
+                raise DataError(f"{self.name} must yield at least one batch. Received: an empty iterable") from None
             self._first = self._checked(raw, 0), rest
         x, y, _ = self._first[0]
         return (None, *x.shape[1:]), None if y is None else (None, *y.shape[1:])
@@ -336,10 +337,11 @@ class BatchData:
         parts: tuple[Any, ...] = tuple(raw) if listed else (raw,)
         if self.targets and len(parts) not in (2, 3):
             raise DataError(
-                f"x must yield batches (x, y) or (x, y, sample_weight). Received: batch {index} is "
+                f"{self.name} must yield batches (x, y) or (x, y, sample_weight). Received: batch {index} is "
                 f"{f'a {type(raw).__name__} of {len(parts)}' if len(parts) != 1 else type(raw).__name__}"
             )
-        names = [f"{name} of batch {index}" for name in ("x", "y", "sample_weight")]
+        place = self.name.removeprefix("x")
+        names = [f"{name} of batch {index}{place}" for name in ("x", "y", "sample_weight")]
         rules = self.rules
         x = rules.inputs(parts[0], names[0])
         y = weights = None
@@ -409,4 +411,4 @@ def make_data(
                 f"{caller}: {name}{place} must be left out where x yields batches, which bring their own. "
                 f"Received: x of type {type(x).__name__} and {name}"
             )
-    return BatchData(x, rules, targets=targets)
+    return BatchData(x, rules, targets=targets, name=f"x{place}")

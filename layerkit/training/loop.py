@@ -129,8 +129,9 @@ class Batches:
 
     def _ran_out(self, step: int) -> DataError:
         wanted = "at least one batch" if self.steps is None else f"{self.steps} batches"
+        name = self.data.name if isinstance(self.data, BatchData) else "x"
         return DataError(
-            f"x must yield {wanted} in each epoch. Received: {step} in pass {self._passes}, and then its end. "
+            f"{name} must yield {wanted} in each epoch. Received: {step} in pass {self._passes}, and then its end. "
             f"A generator runs once: give an object that can be iterated again, or an endless generator and "
             f"steps_per_epoch."
         )

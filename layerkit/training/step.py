@@ -124,8 +124,8 @@ class Step:
             if gradient is None or gradient.shape != target.shape:
                 raise _wrong(name, target.shape, gradients)
             xp.assign(target, gradient)
+        self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)  # first: a metric may find that y does not fit
         self.optimizer.update(xp)
-        self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)
 
     def test(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Measure one batch, without training."""
