@@ -541,7 +541,6 @@ class Layer(HoldsState, Configurable):
         x = self._as_input(xp, x)
         self.compute_output_shape(tuple(x.shape))  # names the layer where x does not fit
         with xp.on_device():
-            with xp.on_device():
             return self.run_forward(xp, x, training=training)[0]
 
     def _as_input(self, xp: Backend, x: Any) -> Array:

@@ -473,7 +473,6 @@ class Model(Layer):
         batch = next(data.batches())
         arrays = [None if part is None else self.xp.asarray(part) for part in batch]
         with self.xp.on_device():
-            with self.xp.on_device():
             (step.train if training else step.test)(*arrays)  # type: ignore[arg-type]
         logs = step.logs()
         return logs if return_dict else _as_keras_does(logs)
