@@ -1,5 +1,6 @@
 """Recording what is computed, and its derivative."""
 
+from layerkit.program.array import RecordedArray
 from layerkit.program.derivative import Tape, pull_back
 from layerkit.program.functions import (
     differentiable,
@@ -9,7 +10,7 @@ from layerkit.program.functions import (
     register_derivative,
     value_and_grad,
 )
-from layerkit.program.recorder import RecordedArray, Recorder, recording
+from layerkit.program.recorder import Recorder, recording
 
 __all__ = [
     "RecordedArray",

@@ -1,13 +1,17 @@
-"""Derivatives of what was recorded, by the chain rule from the end to the start (Griewank and Walther, 2008, chapter 3)."""
+"""Derivatives of what was recorded, by the chain rule from the end to the start.
+
+Griewank and Walther, *Evaluating Derivatives* (2008), chapter 3.
+"""
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layerkit.errors import MissingDerivativeError
-from layerkit.program.recorder import Note, Place, RecordedArray, Recorder, recording
+from layerkit.errors import MissingDerivativeError, ShapeError
+from layerkit.program.array import Place, RecordedArray, leaves
+from layerkit.program.recorder import Note, Recorder, recording
 from layerkit.program.rules import CONSTANT, REFUSED, RULES
-from layerkit.xp import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,81 +24,102 @@ def pull_back(recorder: Recorder, seeds: Mapping[int, Any], wanted: Sequence[int
     """Return dL/dvalue for each place in `wanted`, from dL/dvalue at the places of `seeds`; None where there is none.
 
     The arithmetic runs on the recorder's base, which may itself be a recorder: derivatives of derivatives come so.
+
+    Raises:
+        MissingDerivativeError: L depends on what is wanted through a word that has no rule.
     """
-    xp = recorder.base
+    xp, values = recorder.base, recorder.values
     depends = _dependents(recorder.notes, wanted)
     gradients = {place: seed for place, seed in seeds.items() if place in depends}
     for note in reversed(recorder.notes):
-        given = [gradients.pop(place, None) for place in note.outputs]
-        if all(gradient is None for gradient in given) or note.word in CONSTANT:
-            continue
-        outputs = [recorder.values[place] for place in note.outputs]
-        if len(outputs) > 1:
-            given = [xp.zeros_like(y) if dy is None else dy for y, dy in zip(outputs, given, strict=True)]
-        dy, y = (given, outputs) if len(outputs) > 1 or note.word in _SEVERAL else (given[0], outputs[0])
-        args, kwargs = recorder.resolved(note.args), recorder.resolved(note.kwargs)
-        found = _rule(note)(xp, dy, y, *args, **kwargs)
-        for argument, gradient in zip(_leaves(note.args), _leaves(found), strict=False):
-            if not isinstance(argument, Place) or gradient is None or argument.index not in depends:
+        if note.several:
+            given = [gradients.pop(place, None) for place in note.outputs]
+            if all(gradient is None for gradient in given):
                 continue
-            gradient = _unbroadcast(xp, gradient, tuple(recorder.values[argument.index].shape))  # noqa: PLW2901
-            before = gradients.get(argument.index)
-            gradients[argument.index] = gradient if before is None else before + gradient
+            y: Any = [values[place] for place in note.outputs]
+            dy: Any = [
+                xp.zeros_like(part) if gradient is None and part is not None else gradient
+                for part, gradient in zip(y, given, strict=True)
+            ]
+        else:
+            (output,) = note.outputs
+            dy = gradients.pop(output, None)
+            if dy is None:
+                continue
+            y = values[output]
+        rule = note.rule or RULES.get(note.word) or _missing(note.word)
+        args, kwargs = _arguments(note, rule)
+        found = rule(xp, dy, y, *recorder.resolved(args), **kwargs)
+        for argument, gradient in zip(leaves(args), leaves(found), strict=False):
+            if type(argument) is not Place or gradient is None or argument not in depends:
+                continue
+            gradient = _fitted(xp, note.word, gradient, values[argument])
+            before = gradients.get(argument)
+            gradients[argument] = gradient if before is None else before + gradient
     return [gradients.get(place) for place in wanted]
 
 
-# Words that return a tuple, even of one.
-_SEVERAL = ("unstack", "broadcast_arrays", "meshgrid", "linalg.eigh", "linalg.qr", "linalg.slogdet", "linalg.svd")
-
-
 def _dependents(notes: Sequence[Note], wanted: Sequence[int]) -> set[int]:
-    """Return the places whose values depend on those in `wanted`, themselves included."""
+    """Return the places whose values vary with those in `wanted`, themselves included."""
     found = set(wanted)
     for note in notes:
-        if any(
-            isinstance(leaf, Place) and leaf.index in found for leaf in (*_leaves(note.args), *_leaves(note.kwargs))
-        ):
+        if not found.isdisjoint(note.inputs) and (note.word not in CONSTANT or note.word in RULES):
             found.update(note.outputs)
     return found
 
 
-def _leaves(value: Any) -> list[Any]:
-    """Return the items of nested tuples, lists and dictionaries, in order."""
-    if isinstance(value, Place) or not isinstance(value, (tuple, list, dict)):
-        return [value]
-    items = value.values() if isinstance(value, dict) else value  # pyright: ignore[reportUnknownVariableType]
-    return [leaf for item in items for leaf in _leaves(item)]  # pyright: ignore[reportUnknownVariableType]
+def _arguments(note: Note, rule: Callable[..., Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments as the rule takes them: in order, where recorded arrays were given by keyword."""
+    if not note.kwargs or not _has_place(note.kwargs):
+        return note.args, note.kwargs
+    bound = inspect.signature(rule).bind(None, None, None, *note.args, **note.kwargs)
+    bound.apply_defaults()
+    for keyword, value in bound.kwargs.items():
+        if _has_place(value):
+            raise MissingDerivativeError(
+                f"A derivative is found to arrays that a rule knows of. Received: xp.{note.word}, which has none to "
+                f"its keyword {keyword!r}. Give it a value that is not recorded."
+            )
+    return bound.args[3:], bound.kwargs
 
 
-def _rule(note: Note) -> Any:
-    rule = note.rule or RULES.get(note.word)
-    if rule is None:
-        reason = REFUSED.get(note.word, "it has no rule")
-        known = note.word in (*words.FUNCTIONS, *words.NETWORK_WORDS)
-        raise MissingDerivativeError(
-            f"A derivative is found through words that have a rule. Received: xp.{note.word}, {reason}. "
-            + ("Write the layer's backward by hand" if known else "Register a rule")
-            + f", or give one: layerkit.register_derivative({note.word!r}, lambda xp, dy, y, x: …)."
-        )
-    return rule
+def _has_place(value: Any) -> bool:
+    return any(type(leaf) is Place for leaf in leaves(value))
 
 
-def _unbroadcast(xp: Any, gradient: Any, shape: tuple[int, ...]) -> Any:
-    """Return the gradient of an argument that was broadcast: summed over the axes that were stretched."""
-    if tuple(gradient.shape) == shape:
-        return gradient
-    surplus = len(gradient.shape) - len(shape)
-    if surplus < 0:
-        return xp.broadcast_to(gradient, shape)
-    stretched = tuple(
-        axis
-        for axis, length in enumerate(gradient.shape)
-        if axis < surplus or (shape[axis - surplus] == 1 and length != 1)
+def _missing(word: str) -> Any:
+    reason = REFUSED.get(word, "which has none")
+    raise MissingDerivativeError(
+        f"A derivative is found through words that have a rule. Received: xp.{word}, {reason}. "
+        f"Write the layer's backward by hand, or give a rule: "
+        f"layerkit.register_derivative({word!r}, lambda xp, dy, y, x: …)."
     )
-    if stretched:
-        gradient = xp.sum(gradient, axis=stretched, keepdims=True)
-        return xp.reshape(gradient, shape)
-    return xp.broadcast_to(gradient, shape)
+
+
+def _fitted(xp: Backend, word: str, gradient: Any, value: Any) -> Any:
+    """Return a gradient with the shape and dtype of its value: summed over the axes along which it was broadcast."""
+    shape, wanted = tuple(gradient.shape), tuple(value.shape)
+    if shape != wanted:
+        surplus = len(shape) - len(wanted)
+        stretched = tuple(n for n in range(len(shape)) if n < surplus or (wanted[n - surplus] == 1 != shape[n]))
+        if stretched:
+            gradient = xp.sum(gradient, axis=stretched, keepdims=True)
+            if surplus > 0:
+                gradient = xp.reshape(gradient, gradient.shape[surplus:])
+        if tuple(gradient.shape) != wanted:
+            if len(gradient.shape) > len(wanted) or any(
+                a not in (1, b) for a, b in zip(gradient.shape[::-1], wanted[::-1], strict=False)
+            ):
+                raise ShapeError(
+                    f"A derivative rule must return a gradient for each array, of its shape. "
+                    f"Received: that of xp.{word}, a gradient of shape {shape} for an array of shape {wanted}."
+                )
+            gradient = xp.broadcast_to(gradient, wanted)
+    if gradient.dtype != value.dtype:
+        if xp.isdtype(gradient.dtype, "complex floating") and not xp.isdtype(value.dtype, "complex floating"):
+            gradient = xp.real(gradient)
+        gradient = xp.astype(gradient, value.dtype)
+    return gradient
 
 
 class Tape(NamedTuple):
@@ -112,9 +137,10 @@ class Tape(NamedTuple):
         given = [recorder.input(value) for value in inputs]
         with recording(recorder):
             result = function(recorder, *given)
-        recorded = isinstance(result, RecordedArray) and result.recorder is recorder
-        tape = cls(recorder, tuple(value.index for value in given), result.index if recorded else None)
-        return (result.value if recorded else result), tape
+        places = tuple(value.place for value in given)
+        if isinstance(result, RecordedArray) and result.recorder is recorder:
+            return result.value, cls(recorder, places, result.place)
+        return result, cls(recorder, places, None)
 
     def gradients(self, dy: Any, variables: Sequence[Variable] = ()) -> tuple[list[Any], list[Any]]:
         """Return dL/dinput for each input and dL/dvariable for each variable; zeros where there is no dependence."""

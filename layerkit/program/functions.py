@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 from layerkit.configurable import parameters
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.functions import as_float
+from layerkit.program.array import RecordedArray, recorder_of
 from layerkit.program.derivative import Tape
-from layerkit.program.recorder import RecordedArray, Recorder
+from layerkit.program.recorder import Recorder, active_recorder
 from layerkit.program.rules import RULES
 from layerkit.xp import words
 from layerkit.xp.registry import backend, backend_of
@@ -17,18 +19,29 @@ from layerkit.xp.registry import backend, backend_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from layerkit.xp.backend import Backend
+
+
+def _base(arrays: Sequence[Any]) -> Backend:
+    """Return the backend to record over: the recorder at work, if these arrays are its own or of the backend below."""
+    owner = backend_of(*(value for value in arrays if not isinstance(value, RecordedArray)))
+    active = active_recorder()
+    if active is not None and owner in (None, active.root):
+        return active
+    return owner or backend_of(*arrays) or backend()
+
 
 def _recorded(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], argnums: Sequence[int]
 ) -> tuple[Any, Tape]:
     """Run the function under recording; return its result and the tape."""
-    xp = backend_of(*(args[number] for number in argnums)) or backend()
-    names = parameters(function)[0] if hasattr(function, "__code__") else ()
+    xp = _base([args[number] for number in argnums])
+    takes_xp = hasattr(function, "__code__") and parameters(function)[0][:1] == ("xp",)
 
     def run(recorder: Recorder, *inputs: Any) -> Any:
         given = dict(zip(argnums, inputs, strict=True))
         mixed = [given.get(number, value) for number, value in enumerate(args)]
-        return function(recorder, *mixed, **kwargs) if names[:1] == ("xp",) else function(*mixed, **kwargs)
+        return function(recorder, *mixed, **kwargs) if takes_xp else function(*mixed, **kwargs)
 
     return Tape.record(xp, run, *(as_float(xp, args[number]) for number in argnums))
 
@@ -50,13 +63,17 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         numbers = _argnums(argnums, args, "grad")
         result, tape = _recorded(function, args, kwargs, numbers)
-        shape = tuple(getattr(result, "shape", ()))
-        if shape != (1,) * len(shape):
-            raise ShapeError(
-                f"grad: the function must return one number. Received: an array of shape {shape}. "
-                f"Sum it, or use jacobian."
+        xp = tape.recorder.base
+        seed: Any = xp.asarray(result) if isinstance(result, (int, float)) else result
+        if tuple(getattr(seed, "shape", (None,))) != (1,) * getattr(seed, "ndim", 0):
+            shown = f"an array of shape {tuple(seed.shape)}" if hasattr(seed, "shape") else repr(result)
+            raise ShapeError(f"grad: the function must return one number. Received: {shown}. Sum it, or use jacobian.")
+        if xp.isdtype(seed.dtype, "complex floating"):
+            raise ArgumentError(
+                f"grad: the function must return a real number. Received: dtype {seed.dtype}. "
+                f"Take its real part, or its absolute value."
             )
-        gradients, _ = tape.gradients(tape.recorder.base.ones_like(result) if shape or tape.output is not None else 1.0)
+        gradients, _ = tape.gradients(xp.ones_like(seed))
         return result, gradients[0] if isinstance(argnums, int) else tuple(gradients)
 
     return differentiated
@@ -101,13 +118,14 @@ def jacobian(function: Callable[..., Any], argnum: int = 0) -> Callable[..., Any
         y, tape = _recorded(function, args, kwargs, _argnums(argnum, args, "jacobian"))
         xp = tape.recorder.base
         x = tape.recorder.values[tape.inputs[0]]
+        shape = tuple(getattr(y, "shape", ()))
+        size = math.prod(shape)
         rows = [
-            tape.gradients(xp.reshape(xp.astype(xp.arange(y.size) == number, y.dtype), tuple(y.shape)))[0][0]
-            for number in range(y.size)
+            tape.gradients(xp.reshape(xp.astype(xp.arange(size) == number, y.dtype), shape))[0][0]
+            for number in range(size if tape.output is not None else 0)
         ]
-        return (
-            xp.reshape(xp.stack(rows), (*y.shape, *x.shape)) if rows else xp.zeros((*y.shape, *x.shape), dtype=x.dtype)
-        )
+        whole = (*shape, *x.shape)
+        return xp.reshape(xp.stack(rows), whole) if rows else xp.zeros(whole, dtype=x.dtype)
 
     return differentiated
 
@@ -119,11 +137,12 @@ def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     gradient = grad(function)
 
-    def product(x: Any, v: Any) -> Any:
-        def directional(point: Any) -> Any:
-            return (gradient(point) * v).sum()
+    @functools.wraps(function)
+    def product(x: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
+        def along_v(xp: Backend, point: Any) -> Any:
+            return xp.sum(gradient(point, *args, **kwargs) * v)
 
-        return grad(directional)(x)
+        return grad(along_v)(x)
 
     return product
 
@@ -145,7 +164,13 @@ def register_derivative(word: str, rule: Callable[..., Any]) -> None:
 
 
 def differentiable(rule: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function of one's own a word with this derivative: ``@differentiable(lambda xp, dy, y, x: (dy * 2 * x,))``.
+    """Make a function of one's own a word with this derivative.
+
+    ::
+
+        @layerkit.differentiable(lambda xp, dy, y, x: (dy * 2 * x,))
+        def squared(x):
+            return x**2
 
     The function is called with plain arrays, so that it may do what no word can.
     """
@@ -156,7 +181,7 @@ def differentiable(rule: Callable[..., Any]) -> Callable[[Callable[..., Any]], C
             recorded = [value for value in args if isinstance(value, RecordedArray)]
             if not recorded:
                 return function(*args)
-            return recorded[0].recorder.note_function(function, rule, args)
+            return recorder_of(args).note_function(word, rule, args)
 
         return word
 

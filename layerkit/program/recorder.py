@@ -3,34 +3,31 @@
 What it hands out are `RecordedArray`s, which support Python's operators, indexing and the usual methods, so that
 ``x * xp.sigmoid(x)`` is noted whole. From the notes a derivative is found (`layerkit.program.derivative`).
 
-A recorder over a recorder records derivatives of derivatives. Recorded arrays point at their recorder, and the recorder at
-plain values only, so that no reference cycle keeps a step's values alive.
+A recorder over a recorder records derivatives of derivatives. Recorded arrays point at their recorder, and the recorder
+at plain values only, so that no reference cycle keeps a step's values alive.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from typing_extensions import Self, override
+from typing_extensions import override
 
-from layerkit.errors import ArgumentError, BackendError, MixedBackendsError
+from layerkit.errors import BackendError, MixedBackendsError
+from layerkit.program.array import Place, RecordedArray
 from layerkit.xp import words
 from layerkit.xp.backend import Backend
 from layerkit.xp.state import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from contextlib import AbstractContextManager
+    from typing import Self
 
     from layerkit.xp.state import Variable
-
-
-class Place(NamedTuple):
-    """Where a recorded value stands among all values of its recorder."""
-
-    index: int
 
 
 class Note(NamedTuple):
@@ -39,10 +36,13 @@ class Note(NamedTuple):
     word: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    outputs: tuple[int, ...]
-    """The places of the results: more than one where the word returns a tuple."""
+    inputs: list[Place]
+    """The places among the arguments, in any order."""
+    outputs: tuple[Place, ...]
     rule: Any = None
     """The derivative, for a function that is no word."""
+    several: bool = False
+    """Whether the word returned a tuple, of as many arrays as there are outputs."""
 
 
 class Recorder(Backend):
@@ -57,9 +57,11 @@ class Recorder(Backend):
     def __init__(self, base: Backend) -> None:  # no super(): words are methods of the class here, see below
         self.base = base
         self.device = ""
+        self.depth: int = base.depth + 1 if isinstance(base, Recorder) else 1
         self.values: list[Any] = []
         self.notes: list[Note] = []
-        self.variables: dict[Variable, int] = {}
+        self.variables: dict[Variable, Place] = {}
+        self._states: dict[Place, tuple[Variable, Any]] = {}
 
     @property
     def root(self) -> Backend:
@@ -70,61 +72,103 @@ class Recorder(Backend):
 
     def input(self, value: Any) -> RecordedArray:
         """Return a value of `base` as a recorded one, to which derivatives can be taken."""
+        place = Place(len(self.values))
         self.values.append(value)
-        return RecordedArray(self, len(self.values) - 1)
+        return RecordedArray(self, place)
 
     def variable(self, variable: Variable, value: Any) -> RecordedArray:
         """Return a variable's array as a recorded one: the same each time."""
         if variable not in self.variables:
-            self.variables[variable] = self.input(value).index
+            state = self.base.variable(variable, value) if isinstance(self.base, Recorder) else value
+            # What may be assigned to in this pass is copied: its derivative takes the values that were read.
+            kept = state if variable.trainable else self.base.astype(state, state.dtype)
+            place = self.variables[variable] = self.input(kept).place
+            self._states[place] = variable, state
         return RecordedArray(self, self.variables[variable])
 
     def note(self, word: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a word on `base`, and note it if any argument is recorded."""
-        plain = _replaced(args, self._plain)
-        plain_kwargs = {key: _replaced(value, self._plain) for key, value in kwargs.items()}
-        result = _find(self.base, word)(*plain, **plain_kwargs)
-        places = _replaced((args, kwargs), self._place)
-        if not _has_place(places):
+        inputs: list[Place] = []
+        plain = [self._split(value, inputs) if type(value) in _WALKED else value for value in args]
+        plain_kwargs = {key: self._split(value, inputs) for key, value in kwargs.items()} if kwargs else kwargs
+        result = find(self.base, word)(*plain, **plain_kwargs)
+        if not inputs:
             return result
-        several = isinstance(result, (tuple, list))
-        outputs = tuple(self.input(value) for value in (result if several else (result,)))
-        self.notes.append(Note(word, places[0], places[1], tuple(output.index for output in outputs)))
-        if not several:
-            return outputs[0]
-        return type(result)(*outputs) if hasattr(result, "_fields") else type(result)(outputs)
+        noted = tuple([self._place(value) if type(value) in _WALKED else value for value in args])
+        noted_kwargs = {key: self._place(value) for key, value in kwargs.items()} if kwargs else kwargs
+        return self._noted(word, noted, noted_kwargs, inputs, result)
 
-    def note_function(self, function: Any, rule: Any, args: tuple[Any, ...]) -> RecordedArray:
-        """Run a user's function on plain values, and note it with its derivative."""
-        output = self.input(function(*_replaced(args, self._plain)))
-        self.notes.append(Note(function.__name__, _replaced(args, self._place), {}, (output.index,), rule))
-        return output
+    def note_function(self, function: Any, rule: Any, args: tuple[Any, ...]) -> Any:
+        """Run a function on values of `base`, and note it with its derivative."""
+        inputs: list[Place] = []
+        result = function(*[self._split(value, inputs) for value in args])
+        return self._noted(function.__name__, tuple(map(self._place, args)), {}, inputs, result, rule)
 
-    def _plain(self, value: Any) -> Any:
-        if isinstance(value, RecordedArray):
+    def _noted(
+        self,
+        word: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: list[Place],
+        result: Any,
+        rule: Any = None,
+    ) -> Any:
+        kind = _type(result)
+        if kind is not tuple and kind is not list and not hasattr(kind, "_fields"):
+            output = self.input(result)
+            self.notes.append(Note(word, args, kwargs, inputs, (output.place,), rule))
+            return output
+        outputs = [self.input(value) for value in result]
+        self.notes.append(
+            Note(word, args, kwargs, inputs, tuple(output.place for output in outputs), rule, several=True)
+        )
+        kept = [None if value is None else output for value, output in zip(result, outputs, strict=True)]
+        return kind(*kept) if hasattr(kind, "_fields") else kind(kept)
+
+    def _split(self, value: Any, inputs: list[Place]) -> Any:
+        """Return an argument with values in place of what is recorded here; its places are added to `inputs`."""
+        kind = _type(value)
+        if kind is RecordedArray:
             if value.recorder is self:
-                return self.values[value.index]
-            if not self._is_above(value.recorder):
-                raise MixedBackendsError(
-                    "A recorded array belongs to one recording. Received: an array of another, which has ended or runs "
-                    "beside. Return it from the function that is recorded instead of keeping it."
-                )
+                inputs.append(value.place)
+                return self.values[value.place]
+            self._check_below(value.recorder)
+        elif kind is tuple:
+            return tuple([self._split(item, inputs) for item in value])
+        elif kind is list:
+            return [self._split(item, inputs) for item in value]
         return value
 
-    def _is_above(self, recorder: Recorder) -> bool:
+    def _plain(self, value: Any) -> Any:
+        return self._split(value, [])
+
+    def _check_below(self, recorder: Recorder) -> None:
         base = self.base
         while isinstance(base, Recorder):
             if base is recorder:
-                return True
+                return
             base = base.base
-        return False
+        raise MixedBackendsError(
+            "A recorded array belongs to one recording. Received: an array of another, which has ended or runs "
+            "beside. Return it from the function that is recorded instead of keeping it."
+        )
 
     def _place(self, value: Any) -> Any:
-        return Place(value.index) if isinstance(value, RecordedArray) and value.recorder is self else value
+        kind = _type(value)
+        if kind is RecordedArray:
+            return value.place if value.recorder is self else value
+        if kind is tuple:
+            return tuple([self._place(item) for item in value])
+        return [self._place(item) for item in value] if kind is list else value
 
     def resolved(self, value: Any) -> Any:
-        """Return what was noted with plain values in the places."""
-        return _replaced(value, lambda item: self.values[item.index] if isinstance(item, Place) else item)
+        """Return what was noted with values in the places."""
+        kind = _type(value)
+        if kind is Place:
+            return self.values[value]
+        if kind is tuple:
+            return tuple([self.resolved(item) for item in value])
+        return [self.resolved(item) for item in value] if kind is list else value
 
     # The machine words: state is real, and written at once.
 
@@ -167,15 +211,35 @@ class Recorder(Backend):
 
     @override
     def assign(self, state: Any, value: Any) -> None:
-        self.base.assign(self._plain(state), self._plain(value))
+        self.base.assign(self._written(state), self._plain(value))
 
     @override
     def assign_add(self, state: Any, value: Any) -> None:
-        self.base.assign_add(self._plain(state), self._plain(value))
+        self.base.assign_add(self._written(state), self._plain(value))
+
+    def _written(self, state: Any) -> Any:
+        """Return the state behind a recorded array. Who reads the variable again finds the new values."""
+        if isinstance(state, RecordedArray) and state.recorder is self and state.place in self._states:
+            variable, state = self._states[state.place]
+            self.variables.pop(variable, None)
+            return state
+        return self._plain(state)
 
     @override
     def random_bits(self, key: tuple[int, int], counter: Any, size: int) -> Any:
         return self.base.random_bits(key, self._plain(counter), size)
+
+    @override
+    def view(self, state: Any, start: int, stop: int, shape: tuple[int, ...]) -> Any:
+        return self.base.view(self._plain(state), start, stop, shape)
+
+    @override
+    def synchronize(self) -> None:
+        self.base.synchronize()
+
+    def result_type(self, *arrays_and_dtypes: Any) -> Any:
+        """Return the dtype of a computation with these."""
+        return self.base.result_type(*self._plain(arrays_and_dtypes))
 
     @property
     def linalg(self) -> Any:
@@ -199,7 +263,11 @@ class _Group:
     def __getattr__(self, word: str) -> Any:
         if word not in self._listed:
             return getattr(getattr(self._recorder.base, self._name), word)  # says what is wrong
-        return lambda *args, **kwargs: self._recorder.note(f"{self._name}.{word}", args, kwargs)
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            return self._recorder.note(f"{self._name}.{word}", args, kwargs)
+
+        return method
 
 
 def _method(word: str) -> Any:
@@ -210,242 +278,45 @@ def _method(word: str) -> Any:
     return method
 
 
+# `type`, to type checkers: what is compared here is no class that they know.
+_type: Callable[[Any], Any] = type
+
+# What occurs among arguments that has to be looked into.
+_WALKED = frozenset((RecordedArray, tuple, list))
+
 # Methods of the class, not closures of the instance, which would be reference cycles.
 for _word in (*words.FUNCTIONS, *words.NETWORK_WORDS):
     setattr(Recorder, _word, _method(_word))
 
 
-def _find(base: Backend, word: str) -> Any:
+def find(xp: Backend, word: str) -> Any:
+    """Return a word of a backend by its name: "exp", "linalg.inv", or "getitem", which stands for ``x[key]``."""
     if word == "getitem":
-        return _getitem
-    target: Any = base
-    for part in word.split("."):
-        target = getattr(target, part)
-    return target
+        return functools.partial(getitem, xp)
+    group, _, name = word.rpartition(".")
+    return getattr(getattr(xp, group) if group else xp, name)
 
 
-def _getitem(x: Any, key: Any) -> Any:
-    return x[key]
+def getitem(xp: Backend, x: Any, key: Any) -> Any:
+    """Return ``x[key]``, where either may be recorded."""
+    return xp.note("getitem", (x, key), {}) if isinstance(xp, Recorder) else x[key]
 
 
-def _replaced(value: Any, replace: Any) -> Any:
-    """Return a structure of tuples, lists and dictionaries with every item replaced."""
-    if isinstance(value, tuple) and not isinstance(value, Place):
-        return tuple(_replaced(item, replace) for item in value)  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list):
-        return [_replaced(item, replace) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, dict):
-        return {key: _replaced(item, replace) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    return replace(value)
+# The recorder at work in this thread or task: what is recorded inside is recorded by it too.
+_active: ContextVar[Recorder | None] = ContextVar("layerkit_recorder", default=None)
 
 
-def _has_place(value: Any) -> bool:
-    if isinstance(value, Place):
-        return True
-    if isinstance(value, (tuple, list)):
-        return any(_has_place(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
-    return isinstance(value, dict) and any(_has_place(item) for item in value.values())  # pyright: ignore[reportUnknownVariableType]
-
-
-class RecordedArray:
-    """A value under recording: what is done with it is noted by its recorder."""
-
-    __slots__ = ("__weakref__", "index", "recorder")
-    __hash__ = None  # type: ignore[assignment]  # == compares elements, as for any array
-
-    def __init__(self, recorder: Recorder, index: int) -> None:
-        self.recorder = recorder
-        self.index = index
-
-    @property
-    def value(self) -> Any:
-        """The value itself, on the recorder's base."""
-        return self.recorder.values[self.index]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The lengths of the axes."""
-        return tuple(self.value.shape)
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return int(self.value.size)
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype, of the base."""
-        return self.value.dtype
-
-    @property
-    def device(self) -> Any:
-        """The device, of the base."""
-        return getattr(self.value, "device", "cpu")
-
-    @property
-    def T(self) -> RecordedArray:  # noqa: N802 - the standard's name
-        """The transpose: axes in reverse order."""
-        return self.recorder.permute_dims(self, tuple(range(self.ndim))[::-1])
-
-    @property
-    def mT(self) -> RecordedArray:  # noqa: N802 - the standard's name
-        """The transpose of the last two axes."""
-        return self.recorder.matrix_transpose(self)
-
-    def __array_namespace__(self, api_version: str | None = None) -> Recorder:
-        return self.recorder
-
-    def __getitem__(self, key: Any) -> RecordedArray:
-        return self.recorder.note("getitem", (self, key), {})
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        raise BackendError(
-            "A value is never written to. Received: an assignment to elements of a recorded array. "
-            "Build a new value, for instance with xp.where."
-        )
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __iter__(self) -> Any:
-        return (self[index] for index in range(len(self)))
-
-    def sum(self, axis: Any = None, **kwargs: Any) -> RecordedArray:
-        """Return the sum over axes."""
-        return self.recorder.sum(self, axis=axis, **kwargs)
-
-    def mean(self, axis: Any = None, **kwargs: Any) -> RecordedArray:
-        """Return the mean over axes."""
-        return self.recorder.mean(self, axis=axis, **kwargs)
-
-    def max(self, axis: Any = None, **kwargs: Any) -> RecordedArray:
-        """Return the maximum over axes."""
-        return self.recorder.max(self, axis=axis, **kwargs)
-
-    def min(self, axis: Any = None, **kwargs: Any) -> RecordedArray:
-        """Return the minimum over axes."""
-        return self.recorder.min(self, axis=axis, **kwargs)
-
-    def prod(self, axis: Any = None, **kwargs: Any) -> RecordedArray:
-        """Return the product over axes."""
-        return self.recorder.prod(self, axis=axis, **kwargs)
-
-    def reshape(self, *shape: Any) -> RecordedArray:
-        """Return the same elements in another shape."""
-        return self.recorder.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
-
-    def transpose(self, *axes: Any) -> RecordedArray:
-        """Return the axes in another order: reversed, if none is given."""
-        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-        return self.recorder.permute_dims(self, tuple(order)) if order else self.T
-
-    def astype(self, dtype: Any) -> RecordedArray:
-        """Return the values in another dtype."""
-        return self.recorder.astype(self, dtype)
-
-    def dot(self, other: Any) -> RecordedArray:
-        """Return the matrix product."""
-        return self @ other
-
-    def __float__(self) -> float:
-        return float(self.value)
-
-    def __int__(self) -> int:
-        return int(self.value)
-
-    def __bool__(self) -> bool:
-        return bool(self.value)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:  # noqa: FBT001 - NumPy's signature
-        raise ArgumentError(
-            "A recorded array cannot become a NumPy array: its derivative would be lost. Received: a NumPy function "
-            "that has no word, or numpy.asarray. Use the words of xp."
-        )
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        # Names of NumPy that are not those of the standard.
-        name = _NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__)
-        if method != "__call__" or name not in words.FUNCTIONS:
-            raise ArgumentError(
-                f"A NumPy function on a recorded array must have a word of the same meaning. "
-                f"Received: numpy.{ufunc.__name__}{'' if method == '__call__' else '.' + method}. Use the words of xp."
-            )
-        return _recorder_of(inputs).note(name, inputs, kwargs)
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        name = _NUMPY_NAMES.get(function.__name__, function.__name__)
-        module = function.__module__ or ""
-        if module.endswith("linalg") and name in words.LINALG:
-            name = f"linalg.{name}"
-        elif name not in words.FUNCTIONS:
-            raise ArgumentError(
-                f"A NumPy function on a recorded array must have a word of the same meaning. "
-                f"Received: numpy.{function.__name__}. Use the words of xp."
-            )
-        return _recorder_of((args, kwargs)).note(name, args, kwargs)
-
-    def __repr__(self) -> str:
-        return f"<recorded {self.value!r}>"
-
-
-_NUMPY_NAMES = {
-    **{"absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh"},
-    **{"arctan": "atan", "arctan2": "atan2", "arctanh": "atanh", "power": "pow", "true_divide": "divide"},
-    **{"concatenate": "concat", "transpose": "permute_dims", "amax": "max", "amin": "min", "conjugate": "conj"},
-    **{"invert": "bitwise_invert", "cumsum": "cumulative_sum", "cumprod": "cumulative_prod", "dot": "matmul"},
-}
-
-
-def _recorder_of(values: Any) -> Recorder:
-    """Return the innermost recorder among arguments: the one that all others lie below."""
-    found: list[Recorder] = []
-
-    def look(value: Any) -> Any:
-        if isinstance(value, RecordedArray):
-            found.append(value.recorder)
-        return value
-
-    _replaced(values, look)
-    return max(found, key=_depth)
-
-
-def _depth(recorder: Recorder) -> int:
-    return 1 + _depth(recorder.base) if isinstance(recorder.base, Recorder) else 1
-
-
-def _operator(word: str, *, reverse: bool = False) -> Any:
-    def method(self: RecordedArray, other: Any) -> Any:
-        recorder = _recorder_of((self, other))
-        return recorder.note(word, (other, self) if reverse else (self, other), {})
-
-    return method
-
-
-for _name, _word in {
-    **{"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide"},
-    **{"mod": "remainder", "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or"},
-    **{"xor": "bitwise_xor", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift"},
-}.items():
-    setattr(RecordedArray, f"__{_name}__", _operator(_word))
-    setattr(RecordedArray, f"__r{_name}__", _operator(_word, reverse=True))
-for _name, _word in {
-    **{"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"},
-}.items():
-    setattr(RecordedArray, f"__{_name}__", _operator(_word))
-for _name, _word in {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "bitwise_invert"}.items():
-    setattr(RecordedArray, f"__{_name}__", lambda self, word=_word: self.recorder.note(word, (self,), {}))
+def active_recorder() -> Recorder | None:
+    """Return the recorder at work, None if there is none."""
+    return _active.get()
 
 
 @contextlib.contextmanager
 def recording(recorder: Recorder) -> Generator[Recorder]:
     """Within a ``with`` block, variables read as recorded arrays: ``self.kernel`` is noted and differentiated too."""
-    token = reading.set(recorder.variable)
+    token, outer = reading.set(recorder.variable), _active.set(recorder)
     try:
         yield recorder
     finally:
         reading.reset(token)
+        _active.reset(outer)
