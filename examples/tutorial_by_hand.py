@@ -79,3 +79,5 @@ compare("w5 after a step", output.kernel[0, 0], "0.41425240")
 print("\nAll weights after the step:")
 for number, weight in enumerate((w1, w2, w3, w4, w5, w6, w7, w8), start=1):
     print(f"w{number}  {weight:.8f}")
+for number, layer in ((1, hidden), (2, output)):
+    print(f"b{number}  {layer.bias[0]:.8f}, {layer.bias[1]:.8f}, fixed")

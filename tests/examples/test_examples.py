@@ -204,6 +204,7 @@ def test_tutorial_by_hand(run):
     before = (0.11, 0.27, 0.19, 0.52, w5, w6, w7, w8)
     after = [float(weight) for weight in re.findall(r"^w\d  (\S+)$", output, re.MULTILINE)]
     assert after == pytest.approx([w - 0.3 * g for w, g in zip(before, gradient, strict=True)], abs=5.1e-9)
+    assert output.endswith("b1  0.39000000, 0.39000000, fixed\nb2  0.42000000, 0.42000000, fixed\n")
 
 
 def errors_by_hand(slope):
