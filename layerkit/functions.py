@@ -47,6 +47,7 @@ def function_of(
             return run(cls(**{**defaults, **given}), xp, *operands)
 
     function.__name__ = function.__qualname__ = name
+    function.__module__ = run.__module__  # where it will be found by its name, when it is unpickled
     function.__doc__ = f"{cls.__doc__}\n\n    As a function of: {', '.join(order)}; defaults: {defaults or 'none'}."
     function.made_from = lambda: cls(**defaults)  # type: ignore[attr-defined]
     return function
