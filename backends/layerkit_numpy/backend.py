@@ -60,7 +60,7 @@ class NumpyBackend(Backend):
         # Here bits are selected instead, exactly the same ones.
         dtype: Any = np.result_type(x, y)
         if dtype.char not in "fd" or getattr(condition, "size", 0) < _BRANCHES_ARE_CHEAP:
-            return np.where(condition, x, y)
+            return np.where(condition, x, y)  # pyright: ignore[reportUnknownVariableType]
         bits: Any = np.int32 if dtype.char == "f" else np.int64
         mask = condition.astype(bits)
         np.negative(mask, out=mask)

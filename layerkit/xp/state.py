@@ -34,7 +34,7 @@ reading: ContextVar[Callable[[Variable, Array], Any] | None] = ContextVar("layer
 
 def note_change() -> None:
     """Make `changes` grow."""
-    global _changes  # noqa: PLW0603 - one count for the process is the point
+    global _changes  # one count for the process is the point
     _changes += 1
 
 
