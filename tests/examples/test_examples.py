@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from layerkit import Sequential
+from layerkit.initializers import RandomUniform
+from layerkit.layers import Dense, Sigmoid
 from tests.conftest import skip_unless_required
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -160,6 +164,25 @@ def test_tutorial_three_inputs(run, tmp_path):
     assert (tmp_path / "error.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_tutorial_three_inputs_takes_the_steps_that_numpy_takes(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tutorial_three_inputs.py"])
+    example = runpy.run_path(str(EXAMPLES / "tutorial_three_inputs.py"))
+    layer = example["ScalarBiasDense"]
+    start = Sequential([layer(5), Sigmoid(), layer(1), Sigmoid()], seed=example["model"].seed)
+    start.build((None, 3))
+    w1, b1, w2, b2 = (weight.astype("float64") for weight in start.get_weights())
+    assert (w1.shape, float(b1), w2.shape, float(b2)) == ((3, 5), 1.0, (5, 1), 1.0)
+    assert 0.5 < np.std([*w1.ravel(), *w2.ravel()]) < 1.5
+    x, y = example["x"], example["y"]
+    for step in range(100):
+        h = sigmoid(x @ w1 + b1)
+        o = sigmoid(h @ w2 + b2)
+        assert example["losses"][step] == pytest.approx(np.sum((y - o) ** 2) / 2, rel=1e-4)
+        d2 = (o - y) * o * (1 - o)
+        d1 = d2 @ w2.T * h * (1 - h)
+        w2, b2, w1, b1 = w2 - h.T @ d2, b2 - d2.sum(), w1 - x.T @ d1, b1 - d1.sum()
+
+
 def test_tutorial_three_inputs_says_why_there_is_no_curve(run, tmp_path):
     run(
         *("tutorial_three_inputs", "--plot", "missing/error.png"),
@@ -245,3 +268,21 @@ def test_tutorial_class(run):
     rows = table(run("tutorial_class"))
     assert [tutorial for *_, tutorial in rows] == [0.01, 0.97, 0.97, 0.04]
     assert all(abs(learnt - tutorial) <= 0.03 for *_, learnt, tutorial in rows)
+
+
+def test_tutorial_class_takes_the_steps_that_numpy_takes(capsys):
+    example = runpy.run_path(str(EXAMPLES / "tutorial_class.py"))
+    uniform = {"use_bias": False, "kernel_initializer": RandomUniform(0.0, 1.0)}
+    start = Sequential([Dense(4, **uniform), Sigmoid(), Dense(1, **uniform), Sigmoid()], seed=example["model"].seed)
+    start.build((None, 3))
+    w1, w2 = (weight.astype("float64") for weight in start.get_weights())
+    assert (w1.shape, w2.shape) == ((3, 4), (4, 1))
+    assert min(w1.min(), w2.min()) >= 0
+    x, y = example["x"], example["y"]
+    for loss in example["losses"]:
+        h = sigmoid(x @ w1)
+        o = sigmoid(h @ w2)
+        assert loss == pytest.approx(np.sum((y - o) ** 2), rel=1e-3)
+        d2 = 2 * (o - y) * o * (1 - o)
+        w2, w1 = w2 - h.T @ d2, w1 - x.T @ (d2 @ w2.T * h * (1 - h))
+    assert len(example["losses"]) == 1500
