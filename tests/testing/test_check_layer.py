@@ -452,8 +452,8 @@ VIOLATIONS = [
      r"Received: list\. Compute it with words of xp\."),
     (ReturnsOutputAlone(), r"ReturnsOutputAlone\.forward: it must return \(y, saved\)\. Received: \w+\. "
      r"Return \(y, None\) where backward needs nothing\."),
-    (ReturnsGradientList(), r"ReturnsGradientList\.backward: it must return \(dx, grads\), with the gradients by name of "
-     r"weight\. Received: list\. Return \(dx, \{\}\) where there are no weights\."),
+    (ReturnsGradientList(), r"ReturnsGradientList\.backward: it must return \(dx, grads\), with the gradients "
+     r"by name of weight\. Received: list\. Return \(dx, \{\}\) where there are no weights\."),
     (MisjudgesShape(), r"MisjudgesShape\.compute_output_shape: for \(7, 3\), it must tell the shape of y, \(7, 3\)\. "
      r"Received: \(7, 2\)"),
     (MisjudgesBatch(), r"MisjudgesBatch\.compute_output_shape: for \(None, 3\), it must tell the shape of y, "
@@ -465,7 +465,7 @@ VIOLATIONS = [
     (SavedOnClass(), r"SavedOnClass\.backward: gradient of scale: it must not depend on what ran between forward and "
      r"backward\. Keep what it needs in `saved`\. Received: a difference of \S+"),
     (StuckMask(), r"StuckMask\.forward: a random layer must draw anew in each training pass\. Received: an output that "
-     r"differs from that of inference, while no state has changed\. Draw from a stream: self\.add_stream\(\)\."),
+     r"depends on a random stream, which does not move on\. Draw with its methods bits, uniform, normal\."),
     (ForeignRandomness(), r"ForeignRandomness\.forward: the same input and state must give the same output\. "
      r"Draw random numbers from self\.add_stream\(\)\. Received: a difference of \S+"),
 ]  # fmt: skip
