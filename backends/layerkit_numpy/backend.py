@@ -77,6 +77,20 @@ class NumpyBackend(Backend):
             return np.expand_dims(x, axis)  # raises NumPy's error
         return x[(slice(None),) * (axis if axis >= 0 else axis + x.ndim + 1) + (None,)]
 
+    # NumPy's own sort upwards only.
+
+    @staticmethod
+    def sort(x: Floats, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+        y = np.sort(x, axis=axis, stable=stable)
+        return np.flip(y, axis) if descending else y
+
+    @staticmethod
+    def argsort(x: Floats, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+        if not descending:
+            return np.argsort(x, axis=axis, stable=stable)
+        # Turned round twice, so that equal elements keep their order.
+        return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, stable=stable), axis)
+
     @override
     def owns(self, array: Any) -> bool:
         return isinstance(array, (np.ndarray, np.generic))

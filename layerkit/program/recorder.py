@@ -113,8 +113,7 @@ class Recorder(Backend):
         result: Any,
         rule: Any = None,
     ) -> Any:
-        kind = _type(result)
-        if kind is not tuple and kind is not list and not hasattr(kind, "_fields"):
+        if not _is_several(result):
             output = self.input(result)
             self.notes.append(Note(word, args, kwargs, inputs, (output.place,), rule))
             return output
@@ -123,7 +122,7 @@ class Recorder(Backend):
             Note(word, args, kwargs, inputs, tuple(output.place for output in outputs), rule, several=True)
         )
         kept = [None if value is None else output for value, output in zip(result, outputs, strict=True)]
-        return kind(*kept) if hasattr(kind, "_fields") else kind(kept)
+        return getattr(result, "_make", _type(result))(kept)  # a tuple, a list, or a tuple with names
 
     def _split(self, value: Any, inputs: list[Place]) -> Any:
         """Return an argument with values in place of what is recorded here; its places are added to `inputs`."""
@@ -276,6 +275,10 @@ def _method(word: str) -> Any:
 
     method.__name__ = word
     return method
+
+
+def _is_several(value: Any) -> bool:
+    return isinstance(value, (tuple, list))
 
 
 # `type`, to type checkers: what is compared here is no class that they know.

@@ -24,9 +24,9 @@ def stretched(xp: Any, value: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return xp.reshape(value, tuple(1 if n in axes else length for n, length in enumerate(x.shape)))
 
 
-def along(axis: int, rank: int, start: int | None, stop: int | None) -> tuple[slice, ...]:
+def along(axis: int, rank: int, start: int | None, stop: int | None) -> tuple[Any, ...]:
     """Return the key that takes from `start` to `stop` along an axis."""
-    return (*(slice(None),) * (axis % rank), slice(start, stop))
+    return (*(slice(None),) * (axis % rank), slice(start, stop), ...)
 
 
 def _count(x: Any, axis: Any) -> int:
