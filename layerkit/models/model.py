@@ -236,10 +236,10 @@ class Model(Layer):
         x, y = data.row_shapes()
         if training:
             if step.loss is None:
-                raise NotReadyError("fit: training needs a loss. Received: compile(loss=None). Give compile a loss.")
+                raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
             if step.loss.reduction == "none":
                 raise ArgumentError(
-                    "fit: training needs a loss that is one number. Received: reduction='none'. "
+                    "Training needs a loss that is one number. Received: reduction='none'. "
                     "Use reduction='sum_over_batch_size'."
                 )
             for layer in self.walk():
@@ -327,7 +327,7 @@ class Model(Layer):
         validates = _check_validation_freq(validation_freq)
         rules = self._rules(step.loss)
         if step.loss is None:
-            raise NotReadyError("fit: training needs a loss. Received: compile(loss=None). Give compile a loss.")
+            raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
         if validation_split and validation_data is not None:
             raise ArgumentError(
                 f"fit: give validation_split, or validation_data. Received: both, validation_split={validation_split}"

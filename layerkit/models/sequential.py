@@ -79,7 +79,7 @@ class Sequential(Model):
         """
         if isinstance(layer, Input):
             if self._stack or self._input is not None:
-                before = f"{len(self._stack)} layers" if self._stack else repr(self._input)
+                before = repr(self._stack[-1][1] if self._stack else self._input)
                 raise ArgumentError(
                     f"{self.name}: Input must be the first, and the only one. Received: {layer!r} after {before}"
                 )

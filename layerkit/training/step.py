@@ -113,7 +113,7 @@ class Step:
         """Take one training step."""
         model, loss, xp = self.model, self.loss, self.model.xp
         if loss is None:
-            raise NotReadyError("fit: training needs a loss. Received: compile(loss=None). Give compile a loss.")
+            raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
         y_pred, saved = model.run_forward(xp, x, training=True)
         values, loss_saved = loss.forward(xp, y, y_pred)
         total, dvalues = loss.reduce(xp, y, values, sample_weight)
