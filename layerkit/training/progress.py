@@ -10,6 +10,7 @@ import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from layerkit.checks import is_a, is_integer, shown
 from layerkit.errors import ArgumentError
 from layerkit.training.screen import Screen, screen_of
 
@@ -44,10 +45,10 @@ def check_verbose(verbose: Any, caller: str) -> int:
     Raises:
         ArgumentError: it is neither one of these nor "auto".
     """
-    if verbose == "auto":
+    if is_a(verbose, str) and verbose == "auto":
         return 1
-    if verbose not in (0, 1, 2):
-        raise ArgumentError(f"{caller}: verbose must be 0, 1, 2 or 'auto'. Received: verbose={verbose!r}")
+    if not (is_integer(verbose) or is_a(verbose, bool)) or verbose not in (0, 1, 2):
+        raise ArgumentError(f"{caller}: verbose must be 0, 1, 2 or 'auto'. Received: verbose={shown(verbose)}")
     return int(verbose)
 
 
@@ -124,10 +125,8 @@ class Progress:
             line = self._line(self.epoch, count, step, began - self._part_started, values)
         self._screen.move(line)
         self._is_drawn = True
-        now = self.clock()
-        self._spent_s += now - began
-        is_read = self._screen.is_read
-        self.due = max(now + self._interval_s, self._started + self._spent_s / SHARE) if is_read else float("inf")
+        self._spent_s += self.clock() - began
+        self._wait()
 
     def make_room(self) -> None:
         """Take the moving line away where an epoch is about to leave its own: a callback may print before that."""
@@ -164,6 +163,13 @@ class Progress:
             self._screen.leave(self._line(epoch, _count(step, self._steps), step, seconds, _shown(logs)))
             self._is_drawn = False
             self._line_due = self.clock() + self._between_lines_s
+            self._wait()
+
+    def _wait(self) -> None:
+        if not self._screen.is_read:
+            self.due = self._line_due = float("inf")
+        elif self.due < float("inf"):
+            self.due = max(self.clock() + self._interval_s, self._started + self._spent_s / SHARE)
 
     def _line(self, epoch: int, count: str, step: int, seconds: float, values: list[str]) -> str:
         head = [] if self._epochs is None else [f"Epoch {epoch + 1}/{self._epochs}"]
