@@ -21,7 +21,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 # (Press, Teukolsky, Vetterling and Flannery, *Numerical Recipes*, 2007, section 5.7), some ε^(2/3) = 4e-11.
 STEP = EPSILON ** (1 / 3)
 
-# A point nearer to a kink than the step is rare, and after a move rarer still.
+# A point that is nearer to a bend than the step is rare, and after a move rarer still.
 _ATTEMPTS = 6
 _MOVE = 1e-3
 
@@ -35,8 +35,8 @@ class Comparison(NamedTuple):
     numeric: float
     relative_error: float
     equal: bool
-    kinks: int
-    """At how many points, of those tried, the function had no derivative."""
+    bends: int
+    """At how many points, of those tried, the function bent too much to compare."""
 
 
 def compare(
@@ -51,37 +51,40 @@ def compare(
 ) -> Comparison:
     """Compare ``gradient`` with ``Σ cotangent · function`` along a random line through the point.
 
-    Where the function bends within a step of the point (ReLU at 0), central differences have no meaning. It shows in
-    two ways: the second difference is not four times that of half the step, or the first differences of the two steps
-    are not equal. Of a kink with a jump J of the slope, at a share σ of the step, the first difference errs by
-    ``J (1 - σ) / 2``, and one of the two signs is at least J / 7: so that an error five times larger than the signs is
-    no kink's. Otherwise the point is moved a little, and the comparison made again.
+    Where the function bends within a step of the point (ReLU at 0), or is steep there (a logarithm near 0), central
+    differences have no meaning. It shows when the step is halved: the central difference changes, or the slopes on the
+    two sides do not come closer by half. With a jump J of the slope at a share σ of the step, the central difference
+    errs by ``J (1 - σ) / 2``, and one of these two signs is at least J / 7. So an error that is five times as large as
+    the signs is no bend's. Otherwise the comparison is made again, at a point near by and with a smaller step.
     """
-    kinks = 0
+    bends = 0
+    step = STEP
     while True:
         direction = random.standard_normal(point.shape)
         here = function(point)
-        # The line as it is walked: the ends are rounded, by much where the point is large.
-        walked = ((point + STEP * direction) - (point - STEP * direction)) / (2 * STEP)
+        # The line as it is walked: its ends are rounded, by much where the point is large.
+        walked = ((point + step * direction) - (point - step * direction)) / (2 * step)
         analytic = float(np.sum(gradient(point) * walked))
-        numeric, bend = _differences(function, here, point, direction, cotangent, STEP)
+        numeric, turn = _differences(function, here, point, direction, cotangent, step)
         error, scale = abs(analytic - numeric), max(abs(analytic), abs(numeric))
         size = float(np.sum(np.abs(cotangent) * (np.abs(here) + np.max(np.abs(point), initial=0.0))))
-        equal = error <= tolerance * scale + 4 * EPSILON * size / STEP
+        equal = error <= tolerance * scale + 4 * EPSILON * size / step
         relative = 0.0 if error == 0 else error / scale if np.isfinite(error) else float("inf")
-        found = Comparison(mode, of, analytic, numeric, relative, equal, kinks)
-        half_numeric, half_bend = _differences(function, here, point, direction, cotangent, STEP / 2)
-        signs = max(abs(bend - 2 * half_bend), abs(numeric - half_numeric))
-        if equal or not signs > error / 5 or kinks == _ATTEMPTS:
+        found = Comparison(mode, of, analytic, numeric, relative, equal, bends)
+        if equal or bends == _ATTEMPTS:
             return found
-        kinks += 1
+        half_numeric, half_turn = _differences(function, here, point, direction, cotangent, step / 2)
+        if not max(abs(turn - 2 * half_turn), abs(numeric - half_numeric)) > error / 5:
+            return found
+        bends += 1
+        step /= 4
         point = point + _MOVE * random.standard_normal(point.shape)
 
 
 def _differences(
     function: Callable[[Floats], Floats], here: Floats, point: Floats, direction: Floats, cotangent: Floats, step: float
 ) -> tuple[float, float]:
-    """Return the central difference, and how much it differs from one side of the point to the other."""
+    """Return the central difference, and by how much the slope beyond the point differs from the one before it."""
     up, down = function(point + step * direction), function(point - step * direction)
     first = np.sum(cotangent * (up - down)) / (2 * step)
     return float(first), float(np.sum(cotangent * ((up - here) - (here - down))) / step)
@@ -109,7 +112,7 @@ def require_equal(owner: str, place: str, comparisons: Sequence[Comparison]) -> 
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (header, *rows)
     )
-    bends = f" The function bends at each of {wrong.kinks} points tried nearby." if wrong.kinks == _ATTEMPTS else ""
+    bends = f" The function bends at each of {wrong.bends} points tried nearby." if wrong.bends == _ATTEMPTS else ""
     raise GradientMismatch(
         f"{owner}.backward: gradient of {wrong.of} must be the derivative of forward. "
         f"Received: a derivative of {wrong.analytic:.9g} along a random line, where central differences give "

@@ -1,0 +1,353 @@
+"""Every loss keeps its contract, on every backend; logits of any size are safe; targets are never broadcast."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from decimal import Decimal, localcontext
+
+import numpy as np
+import pytest
+
+from layerkit import losses
+from layerkit.errors import ArgumentError, ContractError, GradientMismatch, MixedBackendsError, ShapeError
+from layerkit.losses import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    Huber,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    SparseCategoricalCrossentropy,
+)
+from layerkit.testing import check_loss
+from layerkit.xp import backend
+
+RANDOM = np.random.default_rng(0)
+
+
+def numbers(*shape):
+    return RANDOM.standard_normal(shape), RANDOM.standard_normal(shape)
+
+
+def binary(*shape, logits=False):
+    targets = RANDOM.integers(0, 2, shape).astype(float)
+    return targets, RANDOM.standard_normal(shape) if logits else RANDOM.uniform(0.05, 0.95, shape)
+
+
+def soft(*shape, logits=False):
+    """Targets that are themselves probabilities, on the last axis."""
+    targets = RANDOM.dirichlet(np.ones(shape[-1]), shape[:-1])
+    return targets, RANDOM.standard_normal(shape) if logits else RANDOM.uniform(0.05, 0.95, shape)
+
+
+def labels(*shape, logits=False):
+    targets = RANDOM.integers(0, shape[-1], shape[:-1])
+    return targets, RANDOM.standard_normal(shape) if logits else RANDOM.uniform(0.05, 0.95, shape)
+
+
+# A new loss joins this table: what makes it, given a reduction, and its targets and predictions.
+SHAPES = [(7, 3), (1, 3), (4, 1), (3, 2, 4)]
+TABLE = {
+    "mse": (MeanSquaredError, numbers, {}),
+    "mae": (MeanAbsoluteError, numbers, {}),
+    "huber": (Huber, numbers, {}),
+    "narrow huber": (Huber, numbers, {"delta": 0.3}),
+    "bce": (BinaryCrossentropy, binary, {}),
+    "smoothed bce": (BinaryCrossentropy, binary, {"label_smoothing": 0.2}),
+    "bce of logits": (BinaryCrossentropy, binary, {"from_logits": True}),
+    "smoothed bce of logits": (BinaryCrossentropy, binary, {"from_logits": True, "label_smoothing": 0.2}),
+    "cce": (CategoricalCrossentropy, soft, {}),
+    "smoothed cce": (CategoricalCrossentropy, soft, {"label_smoothing": 0.2}),
+    "cce of logits": (CategoricalCrossentropy, soft, {"from_logits": True}),
+    "smoothed cce of logits": (CategoricalCrossentropy, soft, {"from_logits": True, "label_smoothing": 0.2}),
+    "scce": (SparseCategoricalCrossentropy, labels, {}),
+    "scce of logits": (SparseCategoricalCrossentropy, labels, {"from_logits": True}),
+    "scce that ignores": (SparseCategoricalCrossentropy, labels, {"ignore_class": 1}),
+    "scce of logits that ignores": (SparseCategoricalCrossentropy, labels, {"from_logits": True, "ignore_class": 0}),
+}
+
+
+def sample(make, options, *shape):
+    return make(*shape, **({"logits": True} if options.get("from_logits") else {}))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", TABLE)
+def test_every_loss_keeps_its_contract(xp, name, shape):
+    cls, make, options = TABLE[name]
+    check_loss(cls(**options), *sample(make, options, *shape), xp=xp)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean", "mean_with_sample_weight", "none", None])
+@pytest.mark.parametrize("name", TABLE)
+def test_every_reduction_has_its_derivative(xp, name, reduction):
+    cls, make, options = TABLE[name]
+    check_loss(cls(**options, reduction=reduction), *sample(make, options, 7, 3), xp=xp)
+
+
+@pytest.mark.parametrize("cls", [BinaryCrossentropy, CategoricalCrossentropy])
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_classes_may_lie_on_another_axis(xp, cls, from_logits):
+    targets, predictions = binary(5, 3, 2, logits=from_logits)
+    check_loss(cls(axis=1, from_logits=from_logits), targets, predictions, xp=xp)
+    moved = [np.moveaxis(array, 1, -1) for array in (targets, predictions)]
+    found = cls(axis=1, from_logits=from_logits)(xp.asarray(targets), xp.asarray(predictions))
+    expected = cls(from_logits=from_logits)(*map(xp.asarray, moved))
+    np.testing.assert_allclose(xp.to_numpy(found), xp.to_numpy(expected), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_where_predictions_are_exact_the_check_steps_over_the_kink(xp, name):
+    cls, make, options = TABLE[name]
+    targets, predictions = sample(make, options, 7, 3)
+    if make in (soft, labels):  # all the probability on the likeliest class
+        predictions = np.eye(3)[targets if targets.ndim == 1 else np.argmax(targets, axis=-1)]
+    else:
+        predictions = targets
+    check_loss(cls(**options), targets, predictions, xp=xp)
+
+
+def test_the_table_is_complete():
+    public = {cls for name in losses.__all__ if inspect.isclass(cls := getattr(losses, name))}
+    wanted = {cls for cls in public if issubclass(cls, Loss)} - {Loss}
+    assert wanted == {cls for cls, _, _ in TABLE.values()}
+
+
+# The judge is judged.
+
+
+class Wrong(MeanSquaredError):
+    def backward(self, xp, saved, dvalues):
+        return super().backward(xp, saved, dvalues) * 1.001
+
+
+class WrongReduction(MeanSquaredError):
+    def reduce(self, xp, y_true, values, sample_weight=None):
+        total, dvalues = super().reduce(xp, y_true, values, sample_weight)
+        return total, dvalues if sample_weight is None else dvalues * 0.999
+
+
+class Keeps(MeanSquaredError):
+    def forward(self, xp, y_true, y_pred):
+        self.error = y_pred - y_true
+        return super().forward(xp, y_true, y_pred)
+
+
+class Widens(MeanSquaredError):
+    def forward(self, xp, y_true, y_pred):
+        values, saved = super().forward(xp, y_true, y_pred)
+        return xp.astype(values, xp.float64), saved
+
+
+class Unexpanded(MeanSquaredError):
+    def backward(self, xp, saved, dvalues):
+        return super().backward(xp, saved, dvalues)[:, 0]
+
+
+class Reduced(MeanSquaredError):
+    def forward(self, xp, y_true, y_pred):
+        values, saved = super().forward(xp, y_true, y_pred)
+        return xp.mean(values, keepdims=True), saved
+
+
+class Mutates(MeanSquaredError):
+    def forward(self, xp, y_true, y_pred):
+        y_pred -= y_true
+        return xp.mean(y_pred * y_pred, axis=-1), y_pred
+
+
+class SavedOnClass(MeanSquaredError):
+    def forward(self, xp, y_true, y_pred):
+        values, SavedOnClass.saved = super().forward(xp, y_true, y_pred)
+        return values, None
+
+    def backward(self, xp, saved, dvalues):
+        return super().backward(xp, SavedOnClass.saved, dvalues)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "sentence"),
+    [
+        (Wrong(), GradientMismatch, r"^Wrong\.backward: gradient of y_pred must be the derivative of forward\."),
+        (WrongReduction(), GradientMismatch, r"^WrongReduction\.backward: .* \(weighted, float64 on "),
+        (Keeps(), ContractError, r"^Keeps\.forward: nothing may be kept on self .* a change of self\.error\."),
+        (Widens(), ContractError, r"^Widens\.forward: values must keep the dtype float32\. Received: .*float64$"),
+        (Unexpanded(), ContractError, r"^Unexpanded\.backward: gradient of y_pred must have shape \(7, 3\)\. "
+         r"Received: shape \(7,\)$"),
+        (Reduced(), ContractError, r"^Reduced\.forward: there must be a value for each row of y_pred, \(7, 3\)\. "
+         r"Received: values of shape \(1,\)$"),
+        (SavedOnClass(), ContractError, r"^SavedOnClass\.backward: gradient of y_pred: it must not depend on "),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Loss) else None,
+)  # fmt: skip
+def test_a_planted_mistake_is_found(xp, loss, error, sentence):
+    with pytest.raises(error, match=sentence):
+        check_loss(loss, *numbers(7, 3), xp=xp)
+
+
+def test_writing_to_y_pred_is_found():
+    with pytest.raises(
+        ContractError, match=r"^Mutates: y_pred must not be written to\. Received: a change of 21 of 21 "
+    ):
+        check_loss(Mutates(), *numbers(7, 3), xp="numpy")
+
+
+# Stability.
+
+
+def exact_binary(logit, target):
+    p = 1 / (1 + (-logit).exp())
+    q = 1 / (1 + logit.exp())
+    return -(target * p.ln() + (1 - target) * q.ln())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_binary_crossentropy_of_any_logit(xp, dtype):
+    logits = np.array([-1e4, -100.0, -30.0, -1.0, 0.0, 1.0, 30.0, 100.0, 1e4], dtype)
+    for target in (0.0, 1.0, 0.25):
+        with localcontext(prec=60, Emin=-(10**6)):
+            expected = [float(exact_binary(Decimal(float(z)), Decimal(target))) for z in logits]
+        loss = BinaryCrossentropy(from_logits=True)
+        y_true, y_pred = xp.asarray(np.full((9, 1), target, dtype)), xp.asarray(logits.reshape(9, 1))
+        values, saved = loss.forward(xp, y_true, y_pred)
+        tolerance = 4 * float(np.finfo(dtype).eps)
+        np.testing.assert_allclose(xp.to_numpy(values), expected, rtol=tolerance, atol=float(np.finfo(dtype).tiny))
+        gradient = xp.to_numpy(loss.backward(xp, saved, xp.ones((9,), dtype=values.dtype)))
+        assert np.isfinite(gradient).all()
+        assert (np.abs(gradient) <= 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cls", [CategoricalCrossentropy, SparseCategoricalCrossentropy])
+def test_categorical_crossentropy_of_any_logits(xp, cls, dtype):
+    logits = np.array([[1e4, -1e4, 0.0], [1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, 1e4], [0.0, 0.0, 1e4]], dtype)
+    classes = np.array([0, 1, 2, 1, 0])
+    # The largest logit less the logit of the truth, and log 3 where all are equal.
+    expected = [0.0, 2e4, np.log(3.0), np.log(3.0), 1e4]
+    targets = np.eye(3, dtype=dtype)[classes] if cls is CategoricalCrossentropy else classes
+    loss = cls(from_logits=True)
+    values, saved = loss.forward(xp, xp.asarray(targets), xp.asarray(logits))
+    np.testing.assert_allclose(xp.to_numpy(values), expected, rtol=1e-6)
+    gradient = xp.to_numpy(loss.backward(xp, saved, xp.ones((5,), dtype=values.dtype)))
+    third = 1 / 3
+    slopes = [[0, 0, 0], [1, -1, 0], [third, third, third - 1], [third, third - 1, third], [-1, 0, 1]]
+    np.testing.assert_allclose(gradient, slopes, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["bce", "cce", "scce"])
+def test_probabilities_of_0_and_1_are_safe(xp, name, dtype):
+    cls, _, _ = TABLE[name]
+    predictions = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]], dtype)
+    targets = np.array([0, 0, 1]) if cls is SparseCategoricalCrossentropy else np.eye(2, dtype=dtype)[[0, 0, 1]]
+    loss = cls()
+    values, saved = loss.forward(xp, xp.asarray(targets), xp.asarray(predictions))
+    # Keras keeps probabilities 1e-7 away from 0 and 1.
+    expected = [-np.log(1e-7), 0.0, 0.0]
+    np.testing.assert_allclose(xp.to_numpy(values), expected, rtol=1e-2, atol=3e-7)
+    assert np.isfinite(xp.to_numpy(loss.backward(xp, saved, xp.ones((3,), dtype=values.dtype)))).all()
+
+
+# Calling.
+
+
+def test_a_loss_takes_arrays_of_any_backend_and_lists(xp):
+    expected = (1 + 4 + 0 + 9) / 4
+    for y_true, y_pred in (
+        ([[1.0], [2.0], [3.0], [4.0]], [[0.0], [4.0], [3.0], [1.0]]),
+        ([[1], [2], [3], [4]], [[0], [4], [3], [1]]),
+    ):
+        assert float(np.asarray(MeanSquaredError()(y_true, y_pred))) == expected
+        on_device = MeanSquaredError()(xp.asarray(y_true), xp.asarray(y_pred))
+        assert xp.owns(on_device)
+        assert float(xp.to_numpy(on_device)) == expected
+        np.testing.assert_array_equal(xp.to_numpy(losses.mean_squared_error(xp.asarray(y_true), y_pred)), [1, 4, 0, 9])
+
+
+def test_arrays_of_two_backends_are_refused():
+    ours, theirs = backend("numpy").asarray([[1.0]]), backend("strict").asarray([[1.0]])
+    with pytest.raises(MixedBackendsError, match=r"Received: arrays of numpy and strict:0\."):
+        MeanSquaredError()(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("loss", "true_shape", "pred_shape"),
+    [
+        (MeanSquaredError(), (4, 3), (4, 1)),
+        (MeanSquaredError(), (4, 1), (4, 3)),
+        (MeanSquaredError(), (4,), (4, 3)),
+        (MeanSquaredError(), (3,), (4, 3)),
+        (MeanSquaredError(), (5, 3), (4, 3)),
+        (MeanSquaredError(), (1, 3), (4, 3)),
+        (MeanSquaredError(), (4, 3, 1), (4, 1, 3)),
+        (BinaryCrossentropy(), (4,), (4, 2)),
+        (CategoricalCrossentropy(), (4,), (4, 3)),
+        (CategoricalCrossentropy(), (4, 1), (4, 3)),
+        (SparseCategoricalCrossentropy(), (4, 3), (4, 3)),
+        (SparseCategoricalCrossentropy(), (3,), (4, 3)),
+    ],
+)
+def test_targets_are_never_broadcast(xp, loss, true_shape, pred_shape):
+    kind = xp.int64 if loss.labels else xp.float64
+    with pytest.raises(ShapeError, match=rf"^{loss.name}: .*Received: shape "):
+        loss(xp.zeros(true_shape, dtype=kind), xp.ones(pred_shape))
+
+
+def test_an_axis_of_one_may_be_left_out_of_targets(xp):
+    y_pred = xp.asarray([[1.0], [2.0], [3.0]])
+    for y_true in ([0.0, 0.0, 0.0], [[0.0], [0.0], [0.0]]):
+        assert float(xp.to_numpy(MeanSquaredError()(xp.asarray(y_true), y_pred))) == pytest.approx(14 / 3, rel=1e-15)
+    labels_column = xp.asarray(np.array([[0], [1]]))
+    probabilities = xp.asarray([[0.5, 0.5], [0.75, 0.25]])
+    found = SparseCategoricalCrossentropy()(labels_column, probabilities)
+    assert float(xp.to_numpy(found)) == pytest.approx((np.log(2) + np.log(4)) / 2, rel=1e-12)
+
+
+def test_a_sample_weight_is_one_a_row_or_one_a_value(xp):
+    y_true, y_pred = xp.zeros((2, 3, 1)), xp.ones((2, 3, 1))
+    for weights, expected in (
+        ([1.0, 3.0], 2.0),
+        ([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], 3.5),
+        ([[[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]]], 3.5),
+    ):
+        assert float(xp.to_numpy(MeanSquaredError()(y_true, y_pred, xp.asarray(weights)))) == expected
+    with pytest.raises(ShapeError) as caught:
+        MeanSquaredError()(y_true, y_pred, xp.asarray([1.0, 2.0, 3.0]))
+    assert str(caught.value) == (
+        "sample_weight: there must be one weight for each sample, or for each value, (2, 3). Received: shape (3,)"
+    )
+
+
+def test_names_find_their_classes():
+    for name, cls in {
+        "mse": MeanSquaredError, "MSE": MeanSquaredError, "mean_squared_error": MeanSquaredError,
+        "mae": MeanAbsoluteError, "mean_absolute_error": MeanAbsoluteError, "huber": Huber, "bce": BinaryCrossentropy,
+        "binary_crossentropy": BinaryCrossentropy, "categorical_crossentropy": CategoricalCrossentropy,
+        "sparse_categorical_crossentropy": SparseCategoricalCrossentropy, "MeanSquaredError": MeanSquaredError,
+    }.items():  # fmt: skip
+        assert type(losses.get(name)) is cls
+    assert type(losses.get(losses.huber)) is Huber
+    assert type(losses.get(Huber)) is Huber
+    with pytest.raises(
+        ArgumentError, match=re.escape("Received: 'mean_square_error'. Did you mean 'mean_squared_error'?")
+    ):
+        losses.get("mean_square_error")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Huber(delta=0.0), r"^Huber: delta must be .*above 0\. Received: delta=0\.0$"),
+        (lambda: BinaryCrossentropy(label_smoothing=1.5), r"^BinaryCrossentropy: label_smoothing must be .* Received: "
+         r"label_smoothing=1\.5$"),
+        (lambda: MeanSquaredError(reduction="avg"), r"^MeanSquaredError: reduction must be one of .*Received: "
+         r"(reduction=)?'avg'"),
+        (lambda: SparseCategoricalCrossentropy(axis=1), r"^SparseCategoricalCrossentropy: .* Received: axis=1$"),
+        (lambda: losses.mean_squared_error([1.0]), r"^mean_squared_error: the arguments are y_true, y_pred\. "
+         r"Received: no y_pred\.$"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_refused(make, sentence):
+    with pytest.raises(ArgumentError, match=sentence):
+        make()
