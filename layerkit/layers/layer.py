@@ -10,7 +10,7 @@ from layerkit.checks import check_count, check_flag, check_lengths, check_name, 
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
-from layerkit.program import Recorder, Tape
+from layerkit.program import Recorder, Tape, not_recording
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend, backend_of
@@ -152,6 +152,20 @@ class Layer(HoldsState, Configurable):
         """Make the weights. `input_shape` has None for the batch; called once."""
         self.built = True
         self._input_shape = input_shape
+        if type(self).build is Layer.build:
+            self._build_inside()
+
+    def _build_inside(self) -> None:
+        """Build the layers inside that are not built yet, by a pass that reaches them."""
+        fresh = [layer for layer in self.walk() if not layer.built]
+        if not fresh:
+            return
+        try:
+            self._probe(self.input_shape, 2)
+        except BaseException:
+            for layer in (self, *fresh):
+                layer.unbuild()
+            raise
 
     # The open signatures tell type checkers that a subclass may leave out or take `training` and `input_gradient`.
 
@@ -217,7 +231,8 @@ class Layer(HoldsState, Configurable):
     def _probe(self, input_shape: Shape, size: int) -> tuple[int, ...]:
         xp = self.xp
         x = xp.asarray(xp.zeros(tuple(size if n is None else n for n in input_shape), dtype=getattr(xp, self.dtype)))
-        return tuple(self._pair("forward", "(y, saved)", self.run_forward(xp, x))[0].shape)
+        with not_recording():
+            return tuple(self._pair("forward", "(y, saved)", self.run_forward(xp, x))[0].shape)
 
     # Weights and state.
 
@@ -467,6 +482,8 @@ class Layer(HoldsState, Configurable):
             raise
         self.built = True
         self._input_shape = shape
+        if getattr(type(self).build, "__wrapped__", None) is build:  # and not one that super().build() reached
+            self._build_inside()
 
     def unbuild(self) -> None:
         """Undo `build`."""
@@ -539,7 +556,8 @@ class Layer(HoldsState, Configurable):
                 f"Move the layer with layer.to({str(owner)!r}), or x with xp.asarray."
             )
         x = self._as_input(xp, x)
-        self.compute_output_shape(tuple(x.shape))  # names the layer where x does not fit
+        if not fits(tuple(x.shape), self.input_shape):
+            self.compute_output_shape(tuple(x.shape))  # names the layer where x does not fit
         with xp.on_device():
             return self.run_forward(xp, x, training=training)[0]
 

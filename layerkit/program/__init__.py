@@ -10,7 +10,7 @@ from layerkit.program.functions import (
     register_derivative,
     value_and_grad,
 )
-from layerkit.program.recorder import Recorder, recording
+from layerkit.program.recorder import Recorder, not_recording, recording
 
 __all__ = [
     "RecordedArray",
@@ -20,6 +20,7 @@ __all__ = [
     "grad",
     "hessian_vector_product",
     "jacobian",
+    "not_recording",
     "pull_back",
     "recording",
     "register_derivative",

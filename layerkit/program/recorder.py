@@ -323,3 +323,14 @@ def recording(recorder: Recorder) -> Generator[Recorder]:
     finally:
         reading.reset(token)
         _active.reset(outer)
+
+
+@contextlib.contextmanager
+def not_recording() -> Generator[None]:
+    """Within a ``with`` block, variables read as plain arrays: what runs there is no part of what is recorded."""
+    token, outer = reading.set(None), _active.set(None)
+    try:
+        yield
+    finally:
+        reading.reset(token)
+        _active.reset(outer)
