@@ -12,7 +12,7 @@ import numpy as np
 from layerkit.configurable import argument_names
 from layerkit.errors import ContractError
 from layerkit.layers.layer import FLOAT_DTYPES, Home, Layer
-from layerkit.testing.central_differences import Comparison, compare, require_equal
+from layerkit.program.central_differences import Comparison, compare, require_equal
 from layerkit.testing.contract import (
     attributes,
     check_attributes,

@@ -9,7 +9,7 @@ import numpy as np
 
 from layerkit.errors import ContractError
 from layerkit.layers.layer import FLOAT_DTYPES
-from layerkit.testing.central_differences import compare, require_equal
+from layerkit.program.central_differences import compare, require_equal
 from layerkit.testing.contract import (
     attributes,
     check_attributes,
