@@ -32,6 +32,6 @@ print(f"\nTest accuracy: {accuracy:.4f}, {len(mistakes)} mistakes in {len(y_test
 
 if len(mistakes):
     first = mistakes[0]
-    print(f"\nThe first mistake, a {y_test[first]} that was read as a {read_as[first]}:\n")
+    print(f"\nThe first mistake is a {y_test[first]}, read as {read_as[first]}:\n")
     for row in x_test[first].reshape(8, 8):
         print("    " + "".join(" .:-=+*#@"[int(8 * pixel)] * 2 for pixel in row))
