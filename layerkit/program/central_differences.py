@@ -100,22 +100,19 @@ def require_equal(owner: str, place: str, comparisons: Sequence[Comparison]) -> 
     if wrong is None:
         return
     header = ("layer", "pass", "gradient of", "backward", "central differences", "relative error", "")
-    rows = [
-        (
-            *(owner, found.mode, found.of, f"{found.analytic:.9g}", f"{found.numeric:.9g}"),
-            *(f"{found.relative_error:.1e}", "" if found.equal else "wrong"),
-        )
-        for found in comparisons
-    ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    table = "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *rows)
-    )
+    rows = [(owner, found.mode, found.of, *found.figures, "" if found.equal else "wrong") for found in comparisons]
     bends = f" The function bends at each of {wrong.bends} points tried nearby." if wrong.bends == _ATTEMPTS else ""
     raise GradientMismatch(
         f"{owner}.backward: gradient of {wrong.of} must be the derivative of forward. "
         f"Received: a derivative of {wrong.analytic:.9g} along a random line, where central differences give "
-        f"{wrong.numeric:.9g}: a relative error of {wrong.relative_error:.1e} ({wrong.mode}, {place}).{bends}"
-        f"\n\n{table}"
+        f"{wrong.numeric:.9g}: a relative error of {wrong.relative_error:.1e} ({wrong.mode}, {place}).{wrong.bends}"
+        f"\n\n{table((header, *rows))}"
+    )
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as lines of text, in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

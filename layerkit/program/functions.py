@@ -36,7 +36,7 @@ def _recorded(
 ) -> tuple[Any, Tape]:
     """Run the function under recording; return its result and the tape."""
     xp = _base([args[number] for number in argnums])
-    takes_xp = hasattr(function, "__code__") and parameters(function)[0][:1] == ("xp",)
+    takes_xp = takes_backend(function)
 
     def run(recorder: Recorder, *inputs: Any) -> Any:
         given = dict(zip(argnums, inputs, strict=True))

@@ -92,6 +92,8 @@ class StrictArray:
 
 def _forward(function: Callable[..., Any]) -> Callable[..., StrictArray]:
     def operate(self: StrictArray, *other: object) -> StrictArray:
+        if other and isinstance(getattr(other[0], "recorder", None), Backend):
+            return NotImplemented  # the recorded array's own operator notes what is done, and runs it here
         return self.xp.run(function, self, *other)
 
     return operate

@@ -87,7 +87,7 @@ def _exponent(xp: Any, dy: Any, y: Any, a: Any) -> Any:
     if _is_number(a):
         return dy * y * math.log(a) if a > 0 else xp.zeros_like(y)
     above = a > 0
-    return xp.where(above, dy * y * xp.log(xp.where(above, a, xp.ones_like(a))), 0.0)
+    return xp.where(above, dy * y * xp.log(xp.where(above, a, xp.ones_like(y))), 0.0)
 
 
 def _unary(rule: Callable[[Any, Any, Any, Any], Any]) -> Callable[..., Any]:
