@@ -38,6 +38,25 @@ class Comparison(NamedTuple):
     bends: int
     """At how many points, of those tried, the function bent too much to compare."""
 
+    @property
+    def figures(self) -> tuple[str, str, str]:
+        """Both values and the relative error, as a table shows them."""
+        return f"{self.analytic:.9g}", f"{self.numeric:.9g}", f"{self.relative_error:.1e}"
+
+    @property
+    def received(self) -> str:
+        """What was found, for an error that ends here."""
+        return (
+            f"Received: a derivative of {self.analytic:.9g} along a random line, where central differences give "
+            f"{self.numeric:.9g}: a relative error of {self.relative_error:.1e}"
+        )
+
+    @property
+    def note(self) -> str:
+        """A sentence about bends, where they may be to blame."""
+        bends = not self.equal and self.bends == _ATTEMPTS
+        return f" The function bends at each of {self.bends} points tried nearby." if bends else ""
+
 
 def compare(
     mode: str,
@@ -101,12 +120,9 @@ def require_equal(owner: str, place: str, comparisons: Sequence[Comparison]) -> 
         return
     header = ("layer", "pass", "gradient of", "backward", "central differences", "relative error", "")
     rows = [(owner, found.mode, found.of, *found.figures, "" if found.equal else "wrong") for found in comparisons]
-    bends = f" The function bends at each of {wrong.bends} points tried nearby." if wrong.bends == _ATTEMPTS else ""
     raise GradientMismatch(
         f"{owner}.backward: gradient of {wrong.of} must be the derivative of forward. "
-        f"Received: a derivative of {wrong.analytic:.9g} along a random line, where central differences give "
-        f"{wrong.numeric:.9g}: a relative error of {wrong.relative_error:.1e} ({wrong.mode}, {place}).{wrong.bends}"
-        f"\n\n{table((header, *rows))}"
+        f"{wrong.received} ({wrong.mode}, {place}).{wrong.note}\n\n{table((header, *rows))}"
     )
 
 
