@@ -115,6 +115,13 @@ class Variable:
             self.offset = 0
             note_change()
 
+    def cast(self, dtype: str) -> None:
+        """Change the dtype of the array, which moves out of any flat one."""
+        self._array, self.dtype = self.xp.state(self.numpy(), dtype), dtype
+        self.flat = None
+        self.offset = 0
+        note_change()
+
     def place(self, flat: Array, offset: int) -> None:
         """Move into a flat array of the same backend, from `offset` on."""
         view = self.xp.view(flat, offset, offset + self.size, self.shape)
@@ -180,5 +187,6 @@ class HoldsState:
             return bound[attribute].value
         if attribute.startswith("_"):
             raise AttributeError(attribute)
-        known = [*bound, *(name for name in dir(type(self)) if not name.startswith("_")), *self.__dict__]
-        raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}. {nearest(attribute, known)}")
+        known = [name for name in (*bound, *dir(type(self)), *self.__dict__) if not name.startswith("_")]
+        hint = "Weights are made by build." if self.__dict__.get("built") is False else nearest(attribute, known)
+        raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}. {hint}")
