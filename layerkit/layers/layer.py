@@ -493,6 +493,7 @@ class Layer(HoldsState, Configurable):
         self._input_shape = None
 
     def build_in_place(self, input_shape: Shape) -> None:
+        """Build, unless that is done."""
         if not self.built:
             self.build(input_shape)
 
