@@ -75,24 +75,23 @@ def _converted(value: Any, name: str) -> NDArray[Any]:
         if hasattr(value, attribute):
             value = getattr(value, attribute)()
     try:
-        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-            return np.from_dlpack(value)
-        if _holds_numbers_of_several_kinds(value):
-            with contextlib.suppress(TypeError):  # a missing value of pandas: named below
-                return np.asarray(value, "float64")
-        return np.asarray(value)
+        by_dlpack = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
+        array = np.from_dlpack(value) if by_dlpack else np.asarray(value)
     except (ValueError, TypeError, AttributeError, BufferError) as error:
         reason = "" if is_a(value, list, tuple) else f". NumPy says: {error}"
         raise DataError(
             f"{name} must be an array, or lists of rows of equal length. Received: {shown(value)}{reason}"
         ) from error
+    if array.dtype == object and _columns_are_numbers(value):
+        with contextlib.suppress(TypeError):  # a missing value of pandas: `as_array` names it
+            array = np.asarray(value, "float64")
+    return array
 
 
-def _holds_numbers_of_several_kinds(value: Any) -> bool:
-    """Tell whether this is a table, as pandas has them, with columns of bool beside float, say: objects to NumPy."""
+def _columns_are_numbers(value: Any) -> bool:
+    """Tell whether this is a table, as pandas has them: columns of bool beside float, say, are objects to NumPy."""
     dtypes: Any = getattr(value, "dtypes", None)
-    kinds = {getattr(dtype, "kind", "O") for dtype in dtypes} if hasattr(dtypes, "__iter__") else set[str]()
-    return len(kinds) > 1 and kinds <= set("fiub")
+    return hasattr(dtypes, "__iter__") and all(getattr(dtype, "kind", "O") in "fiub" for dtype in dtypes)
 
 
 def chunks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -326,6 +326,7 @@ class BatchData:
         else:
             (first, rest), self._first = self._first, None
             yield self._weighed(first)
+            del first  # or it would be kept until the last
             index = 1
         for number, raw in enumerate(rest, index):
             yield self._weighed(self._checked(raw, number))

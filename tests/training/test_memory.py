@@ -1,0 +1,99 @@
+"""Memory stays flat: data larger than a batch is neither loaded whole, nor converted whole, nor kept."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+
+from layerkit import Sequential
+from layerkit.layers import Dense
+
+MB = 1 << 20
+WIDTH = 64
+
+
+@pytest.fixture(autouse=True)
+def tracing():
+    gc.collect()
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def peak_of(action) -> int:
+    """Return how many bytes more than before were held at most, the arrays of NumPy included."""
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    action()
+    return tracemalloc.get_traced_memory()[1] - before
+
+
+def mapped(folder, name: str, rows: int, width: int, dtype: str):
+    """Return a memory map of zeros; on most file systems it takes no room on the disk."""
+    return np.memmap(folder / name, mode="w+", dtype=dtype, shape=(rows, width))
+
+
+def a_model() -> Sequential:
+    model = Sequential([Dense(1)], seed=0)
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_a_memory_map_is_never_loaded_whole(tmp_path, dtype):
+    """128 MB of float32 (256 of float64) train, are evaluated and predicted within 40 MB."""
+    rows = 128 * MB // (4 * WIDTH)
+    x, y = mapped(tmp_path, "x", rows, WIDTH, dtype), mapped(tmp_path, "y", rows, 1, dtype)
+    model = a_model()
+    assert peak_of(lambda: model.fit(x, y, batch_size=8192, validation_split=0.5, verbose=0)) < 40 * MB
+    assert peak_of(lambda: model.evaluate(x, y, batch_size=8192, verbose=0)) < 40 * MB
+    assert peak_of(lambda: model.predict(x, batch_size=8192, verbose=0)) < 40 * MB
+
+
+def test_twice_the_rows_take_no_more_than_their_order(tmp_path):
+    def train(rows):
+        x, y = mapped(tmp_path, f"x{rows}", rows, WIDTH, "float64"), mapped(tmp_path, f"y{rows}", rows, 1, "float64")
+        return peak_of(lambda: a_model().fit(x, y, batch_size=4096, verbose=0))
+
+    rows = 1 << 18
+    assert train(2 * rows) - train(rows) < 4 * rows + MB  # an order is one number of 32 bits a row
+
+
+@pytest.mark.parametrize("make", [np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2], lambda a: a[::-1]])
+def test_an_array_that_is_not_contiguous_is_never_copied_whole(make):
+    x, y = make(np.zeros((64 * MB // (4 * WIDTH), WIDTH), "float32")), np.zeros((64 * MB // (4 * WIDTH), 1))
+    assert peak_of(lambda: a_model().fit(x, y, batch_size=4096, epochs=2, verbose=0)) < 24 * MB
+
+
+def test_batches_are_not_kept():
+    """Of ten batches of 8 MB two are alive at a time: that of the last step, and the one that is made."""
+    alive = []
+
+    def batches():
+        for _ in range(10):
+            x = np.zeros((8 * MB // (4 * WIDTH), WIDTH), "float32")
+            alive.append(weakref.ref(x))
+            yield x, np.zeros((len(x), 1), "float32")
+            del x
+
+    model = a_model()
+    assert peak_of(lambda: model.fit(batches(), verbose=0)) < 2.5 * 8 * MB
+    gc.collect()
+    assert [reference() for reference in alive] == [None] * 10
+
+
+def test_epochs_allocate_nothing_that_stays():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1000, WIDTH)), rng.normal(size=(1000, 1))
+    model = a_model()
+    model.fit(x, y, epochs=2, verbose=0)
+    gc.collect()
+    before, _ = tracemalloc.get_traced_memory()
+    model.fit(x, y, epochs=20, verbose=0)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    assert after - before < 64 * 1024
