@@ -250,7 +250,8 @@ class _Column:
     def __init__(self, array: NDArray[Any], dtype: str | None, batch_size: int) -> None:
         self.dtype = np.dtype(dtype or array.dtype)
         # Little data is converted once; of much, each batch is, so that memory holds no second copy of all.
-        self.array = np.ascontiguousarray(array, self.dtype) if array.nbytes <= CHUNK_BYTES else array
+        little = array.size * max(array.itemsize, self.dtype.itemsize) <= CHUNK_BYTES
+        self.array = np.ascontiguousarray(array, self.dtype) if little else array
         self._converted = self.array.dtype == self.dtype
         self._shape = (batch_size, *array.shape[1:])
         self._buffer: NDArray[Any] | None = None
