@@ -48,12 +48,20 @@ def pull_back(recorder: Recorder, seeds: Mapping[int, Any], wanted: Sequence[int
                 continue
             y = values[output]
         rule = note.rule or RULES.get(note.word) or _missing(note.word)
-        args, kwargs = _arguments(note, rule)
-        found = rule(xp, dy, y, *recorder.resolved(args), **kwargs)
-        for argument, gradient in zip(leaves(args), leaves(found), strict=False):
+        if note.nested or note.kwargs:
+            args, kwargs = _arguments(note, rule)
+            found: Any = leaves(rule(xp, dy, y, *recorder.resolved(args), **kwargs))
+            args = leaves(args)
+        else:
+            args = note.args
+            found = rule(xp, dy, y, *[values[item] if type(item) is Place else item for item in args])
+            found = found if isinstance(found, (tuple, list)) else (found,)  # pyright: ignore[reportUnknownVariableType]
+        for argument, gradient in zip(args, found, strict=False):
             if type(argument) is not Place or gradient is None or argument not in depends:
                 continue
-            gradient = _fitted(xp, note.word, gradient, values[argument])
+            value = values[argument]
+            if gradient.shape != value.shape or gradient.dtype != value.dtype:
+                gradient = _fitted(xp, note.word, gradient, value)
             before = gradients.get(argument)
             gradients[argument] = gradient if before is None else before + gradient
     return [gradients.get(place) for place in wanted]
@@ -101,11 +109,11 @@ def _fitted(xp: Backend, word: str, gradient: Any, value: Any) -> Any:
     shape, wanted = tuple(gradient.shape), tuple(value.shape)
     if shape != wanted:
         surplus = len(shape) - len(wanted)
-        stretched = tuple(n for n in range(len(shape)) if n < surplus or (wanted[n - surplus] == 1 != shape[n]))
+        if surplus > 0:
+            gradient = xp.sum(gradient, axis=tuple(range(surplus)))
+        stretched = tuple(n for n in range(-min(len(shape), len(wanted)), 0) if wanted[n] == 1 != shape[n])
         if stretched:
             gradient = xp.sum(gradient, axis=stretched, keepdims=True)
-            if surplus > 0:
-                gradient = xp.reshape(gradient, gradient.shape[surplus:])
         if tuple(gradient.shape) != wanted:
             if len(gradient.shape) > len(wanted) or any(
                 a not in (1, b) for a, b in zip(gradient.shape[::-1], wanted[::-1], strict=False)
@@ -146,7 +154,10 @@ class Tape(NamedTuple):
         """Return dL/dinput for each input and dL/dvariable for each variable; zeros where there is no dependence."""
         xp, recorder = self.recorder.base, self.recorder
         places = [*self.inputs, *(recorder.variables.get(variable, -1) for variable in variables)]
-        found = [None] * len(places) if self.output is None else pull_back(recorder, {self.output: dy}, places)
-        arrays = [*(recorder.values[place] for place in self.inputs), *(variable.value for variable in variables)]
-        filled = [xp.zeros_like(x) if dx is None else dx for x, dx in zip(arrays, found, strict=True)]
-        return filled[: len(self.inputs)], filled[len(self.inputs) :]
+        found: list[Any] = [None] * len(places)
+        if self.output is not None:
+            found = pull_back(recorder, {self.output: dy}, places)
+        if any(dx is None for dx in found):
+            arrays = [*(recorder.values[place] for place in self.inputs), *(variable.value for variable in variables)]
+            found = [xp.zeros_like(x) if dx is None else dx for x, dx in zip(arrays, found, strict=True)]
+        return found[: len(self.inputs)], found[len(self.inputs) :]

@@ -9,7 +9,6 @@ at plain values only, so that no reference cycle keeps a step's values alive.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,7 +22,7 @@ from layerkit.xp.backend import Backend
 from layerkit.xp.state import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from typing import Self
 
@@ -41,6 +40,8 @@ class Note(NamedTuple):
     outputs: tuple[Place, ...]
     rule: Any = None
     """The derivative, for a function that is no word."""
+    nested: bool = False
+    """Whether arguments are lists or tuples, in which arrays may stand."""
     several: bool = False
     """Whether the word returned a tuple, of as many arrays as there are outputs."""
 
@@ -88,21 +89,39 @@ class Recorder(Backend):
 
     def note(self, word: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a word on `base`, and note it if any argument is recorded."""
+        values = self.values
         inputs: list[Place] = []
-        plain = [self._split(value, inputs) if type(value) in _WALKED else value for value in args]
-        plain_kwargs = {key: self._split(value, inputs) for key, value in kwargs.items()} if kwargs else kwargs
-        result = find(self.base, word)(*plain, **plain_kwargs)
+        plain: list[Any] = []
+        noted: list[Any] = []
+        nested = False
+        for value in args:
+            kind = _type(value)
+            if kind is RecordedArray and value.recorder is self:
+                inputs.append(value.place)
+                noted.append(value.place)
+                plain.append(values[value.place])
+            elif kind in _WALKED:
+                nested = True
+                plain.append(self._split(value, inputs))
+                noted.append(self._place(value))
+            else:
+                plain.append(value)
+                noted.append(value)
+        if not kwargs:
+            result = find(self.base, word)(*plain)
+        else:
+            result = find(self.base, word)(*plain, **{key: self._split(value, inputs) for key, value in kwargs.items()})
         if not inputs:
             return result
-        noted = tuple([self._place(value) if type(value) in _WALKED else value for value in args])
-        noted_kwargs = {key: self._place(value) for key, value in kwargs.items()} if kwargs else kwargs
-        return self._noted(word, noted, noted_kwargs, inputs, result)
+        if kwargs:
+            kwargs = {key: self._place(value) for key, value in kwargs.items()}
+        return self._noted(word, tuple(noted), kwargs, inputs, result, nested=nested)
 
     def note_function(self, function: Any, rule: Any, args: tuple[Any, ...]) -> Any:
         """Run a function on values of `base`, and note it with its derivative."""
         inputs: list[Place] = []
         result = function(*[self._split(value, inputs) for value in args])
-        return self._noted(function.__name__, tuple(map(self._place, args)), {}, inputs, result, rule)
+        return self._noted(function.__name__, tuple(map(self._place, args)), {}, inputs, result, rule, nested=True)
 
     def _noted(
         self,
@@ -112,14 +131,16 @@ class Recorder(Backend):
         inputs: list[Place],
         result: Any,
         rule: Any = None,
+        *,
+        nested: bool,
     ) -> Any:
         if not _is_several(result):
             output = self.input(result)
-            self.notes.append(Note(word, args, kwargs, inputs, (output.place,), rule))
+            self.notes.append(Note(word, args, kwargs, inputs, (output.place,), rule, nested))
             return output
         outputs = [self.input(value) for value in result]
         self.notes.append(
-            Note(word, args, kwargs, inputs, tuple(output.place for output in outputs), rule, several=True)
+            Note(word, args, kwargs, inputs, tuple(output.place for output in outputs), rule, nested, several=True)
         )
         kept = [None if value is None else output for value, output in zip(result, outputs, strict=True)]
         return getattr(result, "_make", _type(result))(kept)  # a tuple, a list, or a tuple with names
@@ -294,10 +315,12 @@ for _word in (*words.FUNCTIONS, *words.NETWORK_WORDS):
 
 def find(xp: Backend, word: str) -> Any:
     """Return a word of a backend by its name: "exp", "linalg.inv", or "getitem", which stands for ``x[key]``."""
+    if "." not in word and word != "getitem":
+        return getattr(xp, word)
     if word == "getitem":
         return functools.partial(getitem, xp)
     group, _, name = word.rpartition(".")
-    return getattr(getattr(xp, group) if group else xp, name)
+    return getattr(getattr(xp, group), name)
 
 
 def getitem(xp: Backend, x: Any, key: Any) -> Any:
@@ -314,23 +337,24 @@ def active_recorder() -> Recorder | None:
     return _active.get()
 
 
-@contextlib.contextmanager
-def recording(recorder: Recorder) -> Generator[Recorder]:
+class recording:  # noqa: N801 - it reads as what it does
     """Within a ``with`` block, variables read as recorded arrays: ``self.kernel`` is noted and differentiated too."""
-    token, outer = reading.set(recorder.variable), _active.set(recorder)
-    try:
-        yield recorder
-    finally:
-        reading.reset(token)
-        _active.reset(outer)
+
+    __slots__ = ("_active", "_reading", "_recorder")
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        self._recorder = recorder
+
+    def __enter__(self) -> None:
+        recorder = self._recorder
+        self._reading = reading.set(None if recorder is None else recorder.variable)
+        self._active = _active.set(recorder)
+
+    def __exit__(self, *exception: object) -> None:
+        reading.reset(self._reading)
+        _active.reset(self._active)
 
 
-@contextlib.contextmanager
-def not_recording() -> Generator[None]:
+def not_recording() -> recording:
     """Within a ``with`` block, variables read as plain arrays: what runs there is no part of what is recorded."""
-    token, outer = reading.set(None), _active.set(None)
-    try:
-        yield
-    finally:
-        reading.reset(token)
-        _active.reset(outer)
+    return recording(None)
