@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ from typing_extensions import Unpack, override
 from layerkit import losses, optimizers
 from layerkit.callbacks import History
 from layerkit.callbacks.callback import CallbackList, check_callbacks
-from layerkit.checks import check_count, check_flag, is_a, is_integer
+from layerkit.checks import check_count, check_flag, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
 from layerkit.layers.layer import Home, Layer, LayerArguments, Shape
+from layerkit.models.gradients import GradientTable, check_gradients
 from layerkit.models.summary import summary
 from layerkit.names import nearest
 from layerkit.training import loop
@@ -235,20 +237,23 @@ class Model(Layer):
         """Build the model and the metrics for this data, and check that it can be trained."""
         x, y = data.row_shapes()
         if training:
-            if step.loss is None:
-                raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
-            if step.loss.reduction == "none":
-                raise ArgumentError(
-                    "Training needs a loss that is one number. Received: reduction='none'. "
-                    "Use reduction='sum_over_batch_size'."
-                )
-            for layer in self.walk():
-                layer.check_differentiable()
+            self._check_trains(step)
         self.build_for(x)
         if y is not None:
             step.resolve(y, self.compute_output_shape(x))
         if training:
             step.plan()
+
+    def _check_trains(self, step: Step) -> None:
+        if step.loss is None:
+            raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
+        if step.loss.reduction == "none":
+            raise ArgumentError(
+                "Training needs a loss that is one number. Received: reduction='none'. "
+                "Use reduction='sum_over_batch_size'."
+            )
+        for layer in self.walk():
+            layer.check_differentiable()
 
     @contextlib.contextmanager
     def _unbuilt_on_failure(self) -> Generator[None]:
@@ -480,6 +485,47 @@ class Model(Layer):
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for these rows, as a NumPy array."""
         return self.predict(x, batch_size=_one_batch("predict_on_batch", x), verbose=0)
+
+    def check_gradients(
+        self, x: Any, y: Any, sample_weight: Any = None, *, tolerance: float = 1e-6, seed: int = 0
+    ) -> GradientTable:
+        """Check that what backward gives is the derivative of the loss, for each trainable weight.
+
+        With L the loss of these rows in training, g its gradient as backward gives it, and v a random direction,
+        ``g · v`` is compared with ``(L(w + h v) - L(w - h v)) / 2h``. It is done in float64, on a copy of the model:
+        weights, optimizer and random state stay as they are, and dropout draws the same mask in each evaluation. A few
+        rows are enough: the loss is computed some five times for each weight.
+
+        Args:
+            x: inputs.
+            y: targets.
+            sample_weight: weights of rows (or of values) in the loss.
+            tolerance: the relative error that a derivative may have.
+            seed: of the directions.
+
+        Returns:
+            What was compared: ``print`` shows a line for each weight.
+
+        Raises:
+            GradientMismatch: a derivative is wrong; the message names the weight and the layer whose backward is not
+                the derivative of its forward, and shows the table.
+            NotReadyError: `compile` was not called, or there is no loss or no trainable weight.
+            ShapeError, DataError: the data does not fit.
+        """
+        self._check_trains(self._compiled("check_gradients"))
+        check_positive("check_gradients", tolerance=tolerance)
+        check_count("check_gradients", 0, seed=seed)
+        twin = copy.deepcopy(self)
+        for layer in twin.walk():
+            layer._dtype = "float64"
+        step = twin._compiled("check_gradients")
+        rows = _one_batch("check_gradients", x)
+        data = make_data(twin._rules(step.loss), x, y, sample_weight, batch_size=rows, caller="check_gradients")
+        twin.build_for(data.row_shapes()[0])
+        for variable in twin.variables:
+            if variable.dtype == "float32":
+                variable.cast("float64")
+        return check_gradients(twin, step, next(data.batches()), tolerance, seed)
 
     def __call__(self, x: Any, *, training: bool = False) -> Array:
         """Return the output for an array or a list, as an array of the model's backend."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from layerkit import metrics as metrics_room
-from layerkit.errors import ArgumentError, NotReadyError, ShapeError
+from layerkit.errors import ArgumentError, NotReadyError, ShapeError, UnknownNameError
 from layerkit.metrics import Mean
+from layerkit.names import nearest
 from layerkit.xp.state import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from layerkit.losses import Loss
     from layerkit.metrics import Metric
@@ -61,6 +62,7 @@ class Step:
         self.weighted: list[Metric] = []
         self._resolved: tuple[Any, ...] | None = None
         self._targets: list[tuple[str, Array]] = []
+        self._known: frozenset[str] = frozenset()
         self._planned: int | None = None
         self.names = _names(metrics, weighted_metrics)
 
@@ -82,11 +84,10 @@ class Step:
         trainable = self.model.trainable_weights
         self.optimizer.build([variable for variable in self.model.weights if variable.trainable])
         self.optimizer.plan(trainable)
-        chosen = set(trainable)
+        chosen, named = set(trainable), self.model.named_weights()
+        self._known = frozenset(named)
         self._targets = [
-            (name, self.optimizer.gradient(variable))
-            for name, variable in self.model.named_weights().items()
-            if variable in chosen
+            (name, self.optimizer.gradient(variable)) for name, variable in named.items() if variable in chosen
         ]
         self._planned = changes()
 
@@ -111,6 +112,20 @@ class Step:
 
     def train(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Take one training step."""
+        xp = self.model.xp
+        total, y_pred, gradients = self.gradients(x, y, sample_weight)
+        for name, target in self._targets:
+            gradient = gradients.get(name)
+            if getattr(gradient, "shape", None) != target.shape:
+                require_gradients(gradients, {name: target.shape}, self._known)
+            xp.assign(target, gradient)
+        if len(gradients) != len(self._targets):  # gradients of weights that are not trained, or of none
+            require_gradients(gradients, {}, self._known)
+        self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)  # first: a metric may find that y does not fit
+        self.optimizer.update(xp)
+
+    def gradients(self, x: Array, y: Array, sample_weight: Array | None) -> tuple[Array, Array, dict[str, Array]]:
+        """Return the loss, the output, and the gradients of the loss by name of weight."""
         model, loss, xp = self.model, self.loss, self.model.xp
         if loss is None:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
@@ -118,14 +133,7 @@ class Step:
         values, loss_saved = loss.forward(xp, y, y_pred)
         total, dvalues = loss.reduce(xp, y, values, sample_weight)
         dy = loss.backward(xp, loss_saved, dvalues)
-        _, gradients = model.run_backward(xp, saved, dy, input_gradient=False)
-        for name, target in self._targets:
-            gradient = gradients.get(name)
-            if gradient is None or gradient.shape != target.shape:
-                raise _wrong(name, target.shape, gradients)
-            xp.assign(target, gradient)
-        self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)  # first: a metric may find that y does not fit
-        self.optimizer.update(xp)
+        return total, y_pred, model.run_backward(xp, saved, dy, input_gradient=False)[1]
 
     def test(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Measure one batch, without training."""
@@ -169,10 +177,40 @@ def _names(metrics: Sequence[Any], weighted_metrics: Sequence[Any]) -> list[str]
     return names
 
 
-def _wrong(name: str, shape: tuple[int, ...], gradients: dict[str, Any]) -> ShapeError:
-    received = (
-        f"shape {tuple(gradients[name].shape)}"
-        if name in gradients
-        else f"none, only {', '.join(map(repr, gradients)) or 'an empty dictionary'}"
-    )
-    return ShapeError(f"{name}: backward must return a gradient of the weight's shape, {shape}. Received: {received}")
+def require_gradients(gradients: Mapping[str, Any], shapes: Mapping[str, Shape], known: Collection[str]) -> None:
+    """Check what backward gave.
+
+    Args:
+        gradients: the gradients, by name of weight.
+        shapes: the weights that must have one, and their shapes.
+        known: the names that there are.
+
+    Raises:
+        ShapeError: a gradient is missing, is no array, or has another shape.
+        UnknownNameError: there is no weight of this name.
+    """
+    for name, shape in shapes.items():
+        layer, _, weight = name.rpartition("/")
+        if name not in gradients:
+            listed = [repr(key.rpartition("/")[2]) for key in gradients if key.rpartition("/")[0] == layer]
+            raise ShapeError(
+                f"{name}: backward must return the gradient of each trainable weight, this one as {weight!r}. "
+                f"Received: {'gradients of ' + ', '.join(listed) if listed else 'none'}"
+            )
+        gradient = gradients[name]
+        if not hasattr(gradient, "shape"):
+            raise ShapeError(
+                f"{name}: backward must return a gradient of the weight's shape, {shape}. "
+                f"Received: {type(gradient).__name__}"
+            )
+        if gradient.shape != shape:
+            raise ShapeError(
+                f"{name}: backward must return a gradient of the weight's shape, {shape}. "
+                f"Received: shape {tuple(gradient.shape)}"
+            )
+    for name in gradients:
+        if name not in known:
+            raise UnknownNameError(
+                f"{name}: backward must return gradients by the names of weights. Received: {name!r}. "
+                f"{nearest(name, known)}"
+            )

@@ -1,0 +1,180 @@
+"""The judge of a model's gradients."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerkit.errors import GradientMismatch, NotReadyError
+from layerkit.program.central_differences import compare, table
+from layerkit.training.step import require_gradients
+from layerkit.training.trouble import intercepted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from layerkit.layers import Layer
+    from layerkit.program.central_differences import Comparison
+    from layerkit.training.step import Step
+    from layerkit.xp import Array, Variable
+
+HEADER = ("gradient of", "backward", "central differences", "relative error", "")
+
+
+class GradientTable:
+    """What was compared: for each weight, the derivative of the loss along a random line.
+
+    Args:
+        comparisons: one for each weight, with `of` (its name), `analytic`, `numeric`, `relative_error` and `equal`.
+    """
+
+    def __init__(self, comparisons: Sequence[Comparison]) -> None:
+        self.comparisons = tuple(comparisons)
+
+    def __str__(self) -> str:
+        rows = [(found.of, *found.figures, "right" if found.equal else "wrong") for found in self.comparisons]
+        return table((HEADER, *rows))
+
+    __repr__ = __str__
+
+
+def check_gradients(model: Layer, step: Step, batch: Sequence[Any], tolerance: float, seed: int) -> GradientTable:
+    """Compare the gradients of a float64 model, whose weights may be changed, with central differences.
+
+    Raises:
+        GradientMismatch: one is wrong.
+        NotReadyError: there is none.
+    """
+    subject = _Subject(model, step, batch, tolerance, seed)
+    with subject.xp.on_device():
+        found = [subject.compared(name, weight) for name, weight in subject.weights.items()]
+        if not found:
+            raise NotReadyError(
+                "check_gradients: there must be weights that training changes. Received: a model without any."
+            )
+        wrong = next((each for each in found if not each.equal), None)
+        if wrong is not None:
+            raise GradientMismatch(
+                f"check_gradients: the gradient of {wrong.of} must be the derivative of the loss. {wrong.received}."
+                f"{wrong.note}{subject.culprits()}\n\n{GradientTable(found)}"
+            )
+    return GradientTable(found)
+
+
+class _Subject:
+    """A model with its loss, a batch, and the state in which each pass starts."""
+
+    def __init__(self, model: Layer, step: Step, batch: Sequence[Any], tolerance: float, seed: int) -> None:
+        self.model, self.step, self.tolerance = model, step, tolerance
+        self.xp = model.xp
+        self.batch = [None if part is None else self.xp.asarray(part) for part in batch]
+        trained = set(self.model.trainable_weights)
+        self.weights = {name: weight for name, weight in self.model.named_weights().items() if weight in trained}
+        self.state = {variable: variable.numpy() for variable in self.model.variables}
+        self.random = np.random.default_rng(seed)
+
+    def restore(self) -> None:
+        for variable, values in self.state.items():
+            variable.assign(values)
+
+    def host(self, array: Array) -> Any:
+        return np.array(self.xp.to_numpy(array))
+
+    def passes(self, weight: Variable, values: Any) -> tuple[Any, dict[str, Array]]:
+        """Return the loss and the gradients, with other values of one weight."""
+        self.restore()
+        weight.assign(values)
+        total, _, gradients = self.step.gradients(*self.batch)  # pyright: ignore[reportArgumentType]
+        return self.host(total), gradients
+
+    def compared(self, name: str, weight: Variable) -> Comparison:
+        def loss(values: Any) -> Any:
+            return self.passes(weight, values)[0]
+
+        def gradient(values: Any) -> Any:
+            gradients = self.passes(weight, values)[1]
+            require_gradients(gradients, {name: weight.shape}, self.model.named_weights())
+            return self.host(gradients[name])
+
+        return compare("training", name, loss, gradient, self.state[weight], np.ones(()), self.random, self.tolerance)
+
+    def culprits(self) -> str:
+        """Name what is wrong by itself: layers whose backward is not the derivative of their forward, or the loss."""
+        entered: list[tuple[Layer, Any, Any]] = []
+
+        def noting(layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapped(xp: Any, x: Any, **options: Any) -> Any:
+                result = forward(xp, x, **options)
+                if xp is self.xp:  # and not recorded, as part of something larger
+                    entered.append((layer, self.host(x), self.host(result[0])))
+                return result
+
+            return wrapped
+
+        self.restore()
+        with intercepted(self.model.walk(), "forward", noting):
+            self.step.gradients(*self.batch)  # pyright: ignore[reportArgumentType]
+        found: dict[Layer, str] = {}
+        for layer, x, _ in entered:  # a layer comes after those inside it, which are to blame before it
+            if all(inner not in found for inner in layer.walk()):
+                wrong = self._wrong_of(layer, x)
+                if wrong is not None:
+                    found[layer] = f"{layer.name} ({type(layer).__name__}.backward: gradient of {wrong})"
+        named = [*found.values(), *self._wrong_loss(entered[-1][2])]
+        return f" The mistake is in {' and in '.join(named)}." if named else ""
+
+    def _wrong_loss(self, y_pred: Any) -> list[str]:
+        """Name the loss, if its own gradient is wrong."""
+        loss: Any = self.step.loss
+        _, y, sample_weight = self.batch
+
+        def passes(y_pred: Any) -> tuple[Any, Any, Any]:
+            values, saved = loss.forward(self.xp, y, self.xp.asarray(y_pred))
+            return *loss.reduce(self.xp, y, values, sample_weight), saved
+
+        def total(y_pred: Any) -> Any:
+            return self.host(passes(y_pred)[0])
+
+        def gradient(y_pred: Any) -> Any:
+            _, dvalues, saved = passes(y_pred)
+            return self.host(loss.backward(self.xp, saved, dvalues))
+
+        found = compare("training", "y_pred", total, gradient, y_pred, np.ones(()), self.random, self.tolerance)
+        return [] if found.equal else [f"the loss ({type(loss).__name__}.backward: gradient of y_pred)"]
+
+    def _wrong_of(self, layer: Layer, x: Any) -> str | None:
+        """Return of what a layer's own gradient is wrong; None if all are right."""
+        trained = {name: weight for name, weight in layer.named_weights().items() if weight in self.weights.values()}
+
+        def passes(values: Any, weight: Variable | None) -> tuple[Any, Any]:
+            self.restore()
+            if weight is not None:
+                weight.assign(values)
+            return layer.run_forward(self.xp, self.xp.asarray(x if weight else values), training=True)
+
+        def output(values: Any, weight: Variable | None) -> Any:
+            return self.host(passes(values, weight)[0])
+
+        shape: tuple[int, ...] = output(x, None).shape
+        dy = self.random.standard_normal(shape)
+
+        def backward(values: Any, weight: Variable | None) -> tuple[Array | None, dict[str, Array]]:
+            return layer.run_backward(self.xp, passes(values, weight)[1], self.xp.asarray(dy))
+
+        def gradient(values: Any, weight: Variable | None, name: str) -> Any:
+            dx, gradients = backward(values, weight)
+            return self.host(gradients[name] if weight else dx)  # type: ignore[arg-type]
+
+        subjects: list[tuple[str, Variable | None]] = [*trained.items()]
+        if np.issubdtype(x.dtype, np.floating) and backward(x, None)[0] is not None:
+            subjects.insert(0, ("the input", None))
+        for name, weight in subjects:
+            first = x if weight is None else self.state[weight]
+            function = functools.partial(output, weight=weight)
+            derivative = functools.partial(gradient, weight=weight, name=name)
+            found = compare("training", name, function, derivative, first, dy, self.random, self.tolerance)
+            if not found.equal:
+                return name
+        return None
