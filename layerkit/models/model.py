@@ -16,7 +16,7 @@ from layerkit.checks import check_count, check_flag, check_positive, is_a, is_in
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
 from layerkit.layers.layer import Home, Layer, LayerArguments, Shape
 from layerkit.models.gradients import GradientTable, check_gradients
-from layerkit.models.summary import summary
+from layerkit.models.summary import printable, summary
 from layerkit.names import nearest
 from layerkit.training import loop
 from layerkit.training.arrays import is_array
@@ -118,7 +118,7 @@ class Model(Layer):
         if print_fn is not None:
             print_fn(text)
         else:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(printable(text, getattr(sys.stdout, "encoding", None)) + "\n")
 
     def pack(self) -> None:
         """Lay the weights side by side in memory, so that an optimizer reaches them in one call."""

@@ -29,6 +29,15 @@ def table(rows: list[tuple[str, ...]], head: tuple[str, ...], right: tuple[int, 
     return "\n".join([rule("┌", "┬", "┐"), line(head), rule("├", "┼", "┤"), *body, rule("└", "┴", "┘")])
 
 
+def printable(text: str, encoding: str | None) -> str:
+    """Return text as a stream of this encoding can show it: frames fall back to ASCII."""
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(str.maketrans("│─┌┬┐├┼┤└┴┘", "|-+++++++++"))
+    return text
+
+
 def summary(name: str, layers: list[Layer], *, built: bool, optimizer_variables: list[Variable]) -> str:
     """Return the table of a model's layers, and its parameters counted."""
     rows: list[tuple[str, ...]] = []
