@@ -1,7 +1,7 @@
 """Layers of your own: eight kinds, each a few lines, trained together on points of a spiral.
 
-A layer gives `call`, and its derivative is found; or `forward` and `backward`, and the derivative is checked. Its formula
-is written with operators and the words of `xp`, which are those of the Array API standard: the same text runs on NumPy
+A layer gives `call`, and its derivative is found; or `forward` and `backward`, and the derivative is checked. Formulas
+are written with operators and the words of `xp`, which are those of the Array API standard: the same text runs on NumPy
 and on a GPU. Every layer below is checked by `layerkit.testing.check_layer` before it is trained.
 """
 

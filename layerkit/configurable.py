@@ -68,7 +68,7 @@ class Configurable:
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments by name, defaults included, and those that it hands on to its bases."""
-        import inspect  # noqa: PLC0415 - slow to load
+        import inspect  # slow to load
 
         args, kwargs = self._arguments
         rest = inspect.Parameter.VAR_KEYWORD

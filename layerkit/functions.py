@@ -1,9 +1,10 @@
-"""Plain functions made from classes: `losses.huber` from `losses.Huber`, `activations.relu` from `layers.ReLU`."""
+"""Plain functions: made from classes, as `losses.huber` from `losses.Huber`, and the users' own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from layerkit.configurable import parameters
 from layerkit.errors import ArgumentError
 from layerkit.names import nearest
 from layerkit.xp.conversion import as_numbers
@@ -21,6 +22,16 @@ def as_float(xp: Backend, values: Any) -> Array:
     """Return values as a float array of this backend; integers and booleans become float32."""
     array = as_numbers(xp, values, "An array")
     return array if array.dtype in (xp.float32, xp.float64) else xp.astype(array, xp.float32)
+
+
+def takes_backend(function: Any) -> bool:
+    """Tell whether a user's function wants the backend: its first parameter is then named `xp`."""
+    return hasattr(function, "__code__") and parameters(function)[0][:1] == ("xp",)
+
+
+def call_function(function: Callable[..., Any], xp: Backend, *arrays: Any) -> Any:
+    """Call a user's function of arrays, with the backend in front if it wants it."""
+    return function(xp, *arrays) if takes_backend(function) else function(*arrays)
 
 
 def function_of(

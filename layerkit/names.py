@@ -21,7 +21,7 @@ def snake_case(name: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the clause of an error message that names the nearest known name, or all of them."""
-    import difflib  # noqa: PLC0415 - only errors need it
+    import difflib  # only errors need it
 
     known = sorted(known)
     folded = {candidate.lower(): candidate for candidate in known}

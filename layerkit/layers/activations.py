@@ -9,6 +9,7 @@ from typing_extensions import Unpack, override
 
 from layerkit.checks import check_at_least, check_flag, is_integer
 from layerkit.errors import ArgumentError, ShapeError
+from layerkit.functions import call_function
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.names import Names
 
@@ -315,7 +316,7 @@ class LogSoftmax(Softmax):
 
 
 class FunctionActivation(Layer):
-    """An activation made from a function ``f(x)`` of an array; its derivative is found by recording."""
+    """An activation made from a function ``f(x)`` or ``f(xp, x)`` of an array; its derivative is found by recording."""
 
     def __init__(self, function: Callable[..., Any], **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
@@ -323,7 +324,7 @@ class FunctionActivation(Layer):
 
     @override
     def call(self, xp: Backend, x: Array) -> Array:
-        return self.function(x)
+        return call_function(self.function, xp, x)
 
     @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:

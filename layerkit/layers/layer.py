@@ -10,7 +10,7 @@ from layerkit.checks import check_count, check_flag, check_lengths, check_name, 
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
-from layerkit.program import Recorder, Tape, not_recording
+from layerkit.program import Recorder, Tape, active_recorder, not_recording, recording
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend, backend_of
@@ -176,8 +176,6 @@ class Layer(HoldsState, Configurable):
     def forward(self, xp: Backend, x: Array, *args: Any, **kwargs: Any) -> tuple[Array, Any]:
         """Return y and what `backward` will need. A layer with `call` need not define it: the call is recorded."""
         self.check_differentiable()
-        if isinstance(xp, Recorder):  # noted already, as part of something larger
-            return self.call(xp, x, *args, **kwargs), None
         return Tape.record(xp, functools.partial(self.call, **kwargs), x)
 
     def backward(
@@ -549,8 +547,11 @@ class Layer(HoldsState, Configurable):
                 self.settle(Home(xp, self.dtype, fresh_seed(), self.name))
             self.build_in_place((None, *x.shape[1:]))
         xp = self.xp if self.variables else owner or self.xp
-        if isinstance(owner, Recorder) and owner.root is xp:
-            xp = owner
+        recorder = active_recorder()
+        if recorder is not None and recorder.root is getattr(xp, "root", xp):
+            if isinstance(owner, Recorder) or owner is recorder.root:
+                owner = recorder
+            xp = recorder
         if owner is not None and owner is not xp:
             raise MixedBackendsError(
                 f"{self.name}: x and the weights must belong to one backend. Received: x on {owner}, weights on {xp}. "
@@ -560,7 +561,38 @@ class Layer(HoldsState, Configurable):
         if not fits(tuple(x.shape), self.input_shape):
             self.compute_output_shape(tuple(x.shape))  # names the layer where x does not fit
         with xp.on_device():
+            if isinstance(xp, Recorder):
+                return self._recorded(xp, x, training=training)
             return self.run_forward(xp, x, training=training)[0]
+
+    def _recorded(self, recorder: Recorder, x: Array, *, training: bool) -> Array:
+        """Run as a part of something that is recorded. A backward of one's own is used there too."""
+        if type(self).backward is Layer.backward:
+            self.check_differentiable()
+            return self.call(recorder, x, **({"training": training} if self.takes_training else {}))
+        names = {variable: name for name, variable in self.named_weights().items() if variable.trainable}
+        saved: Any = None
+
+        def forward(x: Array, *_: Array) -> Array:
+            nonlocal saved
+            with recording(recorder.base if isinstance(recorder.base, Recorder) else None):
+                y, saved = self._pair("forward", "(y, saved)", self.run_forward(recorder.base, x, training=training))
+            return y
+
+        def backward(xp: Backend, dy: Array, *_: Array) -> tuple[Array | None, ...]:
+            dx, gradients = self.run_backward(xp, saved, dy)
+            for name in names.values():
+                if name not in gradients:
+                    raise ShapeError(
+                        f"{self.name}: {type(self).__name__}.backward must return a gradient for each weight. "
+                        f"Received: none for {name!r}"
+                    )
+            return dx, *(gradients[name] for name in names.values())
+
+        forward.__name__ = type(self).__name__
+        y = recorder.note_function(forward, backward, (x, *(variable.value for variable in names)))
+        recorder.forget(variable for variable in self.variables if not variable.trainable)
+        return y
 
     def _as_input(self, xp: Backend, x: Any) -> Array:
         x = as_numbers(xp, x, f"{self.name}: x")

@@ -10,7 +10,7 @@ from typing_extensions import override
 from layerkit.checks import check_name
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
-from layerkit.functions import as_float
+from layerkit.functions import as_float, call_function
 from layerkit.names import snake_case
 from layerkit.program import Recorder, Tape
 from layerkit.xp.conversion import as_numbers
@@ -31,7 +31,7 @@ class Loss(Configurable):
 
     A subclass gives **either** ``call(xp, y_true, y_pred) -> values``, whose derivative is found, **or** both
     ``forward(xp, y_true, y_pred) -> (values, saved)`` and ``backward(xp, saved, dvalues) -> dy_pred``. A plain function
-    ``f(y_true, y_pred)`` will do too, wherever a loss is asked for.
+    ``f(y_true, y_pred)``, or ``f(xp, y_true, y_pred)``, will do too, wherever a loss is asked for.
 
     With values ``v`` (one for each sample and inner axis), sample weights ``w`` and N their number, the reductions are
     Keras's: "sum_over_batch_size" (also "mean") ``Σ v w / N``, "sum" ``Σ v w``, "mean_with_sample_weight"
@@ -189,6 +189,7 @@ class Loss(Configurable):
 class FunctionLoss(Loss):
     """A loss made from a function ``f(y_true, y_pred)`` of arrays of the backend, which returns one value a sample.
 
+    Written ``f(xp, y_true, y_pred)``, it receives the backend, for its words.
     Its derivative is found by recording; see `layerkit.grad` for what it may be written with.
     """
 
@@ -203,7 +204,7 @@ class FunctionLoss(Loss):
 
     @override
     def call(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
-        return self.function(y_true, y_pred)
+        return call_function(self.function, xp, y_true, y_pred)
 
 
 def spread(xp: Backend, sample_weight: Array, values: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from layerkit.errors import ShapeError
+from layerkit.functions import call_function
 from layerkit.losses.loss import Loss
 from layerkit.metrics.metric import Metric
 
@@ -83,7 +84,7 @@ class MeanMetricWrapper(MeanMetric):
     """The mean of a function of a sample's target and prediction.
 
     Args:
-        fn: a function ``f(y_true, y_pred)`` on arrays of the backend, or a `Loss`.
+        fn: a function ``f(y_true, y_pred)`` or ``f(xp, y_true, y_pred)`` of arrays of the backend, or a `Loss`.
         name: the key in History.
         dtype: see `Metric`.
     """
@@ -100,4 +101,6 @@ class MeanMetricWrapper(MeanMetric):
 
     def values(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
         """Return one value for each sample."""
-        return self.fn.values(xp, y_true, y_pred) if isinstance(self.fn, Loss) else self.fn(y_true, y_pred)
+        if isinstance(self.fn, Loss):
+            return self.fn.values(xp, y_true, y_pred)
+        return call_function(self.fn, xp, y_true, y_pred)

@@ -10,12 +10,13 @@ from layerkit.program.functions import (
     register_derivative,
     value_and_grad,
 )
-from layerkit.program.recorder import Recorder, not_recording, recording
+from layerkit.program.recorder import Recorder, active_recorder, not_recording, recording
 
 __all__ = [
     "RecordedArray",
     "Recorder",
     "Tape",
+    "active_recorder",
     "differentiable",
     "grad",
     "hessian_vector_product",

@@ -6,9 +6,8 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
-from layerkit.configurable import parameters
 from layerkit.errors import ArgumentError, ShapeError
-from layerkit.functions import as_float
+from layerkit.functions import as_float, takes_backend
 from layerkit.program.array import RecordedArray, recorder_of
 from layerkit.program.derivative import Tape
 from layerkit.program.recorder import Recorder, active_recorder

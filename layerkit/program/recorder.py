@@ -22,7 +22,7 @@ from layerkit.xp.backend import Backend
 from layerkit.xp.state import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from typing import Self
 
@@ -86,6 +86,11 @@ class Recorder(Backend):
             place = self.variables[variable] = self.input(kept).place
             self._states[place] = variable, state
         return RecordedArray(self, self.variables[variable])
+
+    def forget(self, variables: Iterable[Variable]) -> None:
+        """Read these variables anew when they are next asked for: they may have been assigned to."""
+        for variable in variables:
+            self.variables.pop(variable, None)
 
     def note(self, word: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a word on `base`, and note it if any argument is recorded."""
