@@ -196,10 +196,10 @@ def test_dropout_draws_anew_in_each_pass(xp):
 def test_dropout_keeps_where_the_bits_of_philox_say(xp, rate):
     """Kept are the elements whose 32 bits, as a number in [0, 1), are not below the rate."""
     layer = Dropout(rate)
-    y = xp.to_numpy(layer(xp.ones((5, 7)), training=True))
+    y = xp.to_numpy(layer(xp.ones((500, 200)), training=True))
     key = np.array(layer.mask.key, np.uint64)
-    bits = np.random.Philox(key=key, counter=0).random_raw(18).astype("<u8").view("<u4")[:35]
-    np.testing.assert_array_equal(y != 0, (bits / 2.0**32 >= rate).reshape(5, 7))
+    bits = np.random.Philox(key=key, counter=0).random_raw(50_000).astype("<u8").view("<u4")
+    np.testing.assert_array_equal(y != 0, (bits / 2.0**32 >= rate).reshape(500, 200))
 
 
 @pytest.mark.parametrize(("noise_shape", "same"), [((None, 1), 1), ((1, None), 0)])

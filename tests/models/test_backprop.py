@@ -328,6 +328,19 @@ def test_two_models_that_share_a_layer_see_each_others_training(xp):
                     np.testing.assert_allclose(found, values[f"{prefix}/{name}"], rtol=1e-12, atol=1e-14, err_msg=name)
 
 
+def test_a_model_that_leaves_out_a_layer_of_another_leaves_its_weights_alone(xp):
+    """Its weights lie side by side with those between them, which are not its own."""
+    first, middle, last = Dense(3, name="first"), Dense(3, name="middle"), Dense(2, name="last")
+    long, short = double(xp, [first, middle, last]), double(xp, [first, last])
+    assert long.weights[0].flat is long.weights[2].flat is short.weights[2].flat
+    before = dict(zip(long.named_weights(), long.get_weights(), strict=True))
+    _, _, gradients = gradients_of(short, X, Y)
+    short.compile(optimizer=SGD(0.1), loss="mse")
+    short.train_on_batch(X, Y)
+    for name, found in zip(long.named_weights(), long.get_weights(), strict=True):
+        np.testing.assert_allclose(found, before[name] - 0.1 * gradients.get(name, 0.0), rtol=1e-12, atol=1e-14)
+
+
 def test_a_model_on_a_stretch_of_another(xp):
     """An encoder's layers within a longer model: training the whole moves the part."""
     encoder = double(xp, [Dense(4, activation="tanh"), Dense(2)])

@@ -583,3 +583,38 @@ def test_a_layer_used_twice_sums_its_gradients(xp):
 def test_errors_of_the_layer_itself_pass_through(xp):
     with pytest.raises(ShapeError):
         check_layer(Dense(2), (7,), xp=xp)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_layer_of_a_dtype_of_its_own_is_checked_in_both(xp, dtype):
+    check_layer(Dense(2, dtype=dtype), (7, 3), xp=xp)
+
+
+class Pair(Layer):
+    """Takes no keywords of the base, forgets its constructor, and makes its inner layers in `build`."""
+
+    def __init__(self, units):
+        self.units = units
+
+    def build(self, input_shape):
+        self.inner = [Dense(self.units, activation="tanh"), Dense(2)]
+        self.inner[0].build(input_shape)
+        self.inner[1].build((None, self.units))
+
+    def forward(self, xp, x):
+        h, first = self.inner[0].forward(xp, x)
+        y, second = self.inner[1].forward(xp, h)
+        return y, (first, second)
+
+    def backward(self, xp, saved, dy):
+        dh, second = self.inner[1].backward(xp, saved[1], dy)
+        dx, first = self.inner[0].backward(xp, saved[0], dh)
+        named = {f"inner_0/{name}": gradient for name, gradient in first.items()}
+        return dx, named | {f"inner_1/{name}": gradient for name, gradient in second.items()}
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 2)
+
+
+def test_a_layer_of_layers_is_checked(xp):
+    check_layer(Pair(4), (7, 3), xp=xp)

@@ -98,6 +98,12 @@ def test_writing_to_an_element_is_refused(value, weight):
             array[0, 0] = 1.0
 
 
+def test_the_memory_of_a_value_is_read_only(strict, value, weight):
+    for array in (value, value + 1.0, strict.zeros((2,)), weight.T, strict.asarray(np.ones(2))):
+        with pytest.raises(ValueError, match="read-only"):
+            array.memory[0] = 1.0
+
+
 def test_what_comes_from_the_host_is_copied_and_what_goes_there_is_read_only(strict):
     host = np.ones(3)
     value = strict.asarray(host)
