@@ -63,7 +63,7 @@ class Loss(Configurable):
         self._check_defined()
         if isinstance(xp, Recorder):  # noted already, as part of something larger
             return self.call(xp, y_true, y_pred), None
-        return Tape.record(xp, self._called_with(y_true), y_pred)
+        return Tape.record_if_wanted(xp, self._called_with(y_true), y_pred)
 
     def _called_with(self, y_true: Array) -> Callable[[Backend, Array], Array]:
         return lambda recorder, given: self.call(recorder, y_true, given)

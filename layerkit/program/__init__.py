@@ -10,7 +10,7 @@ from layerkit.program.functions import (
     register_derivative,
     value_and_grad,
 )
-from layerkit.program.recorder import Recorder, active_recorder, not_recording, recording
+from layerkit.program.recorder import Recorder, active_recorder, inference, not_recording, recording
 
 __all__ = [
     "RecordedArray",
@@ -20,6 +20,7 @@ __all__ = [
     "differentiable",
     "grad",
     "hessian_vector_product",
+    "inference",
     "jacobian",
     "not_recording",
     "pull_back",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layerkit.errors import MissingDerivativeError, ShapeError
 from layerkit.program.array import Place, RecordedArray, leaves
-from layerkit.program.recorder import Note, Recorder, recording
+from layerkit.program.recorder import Note, Recorder, infers, recording
 from layerkit.program.rules import CONSTANT, REFUSED, RULES
 
 if TYPE_CHECKING:
@@ -149,6 +149,11 @@ class Tape(NamedTuple):
         if isinstance(result, RecordedArray) and result.recorder is recorder:
             return result.value, cls(recorder, places, result.place)
         return result, cls(recorder, places, None)
+
+    @classmethod
+    def record_if_wanted(cls, xp: Backend, function: Callable[..., Any], *inputs: Any) -> tuple[Any, Tape | None]:
+        """Do as `record`; within `inference`, call ``function(xp, *inputs)`` alone, without a tape."""
+        return (function(xp, *inputs), None) if infers() else cls.record(xp, function, *inputs)
 
     def gradients(self, dy: Any, variables: Sequence[Variable] = ()) -> tuple[list[Any], list[Any]]:
         """Return dL/dinput for each input and dL/dvariable for each variable; zeros where there is no dependence."""

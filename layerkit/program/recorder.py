@@ -363,3 +363,24 @@ class recording:  # noqa: N801 - it reads as what it does
 def not_recording() -> recording:
     """Within a ``with`` block, variables read as plain arrays: what runs there is no part of what is recorded."""
     return recording(None)
+
+
+# Whether results are wanted alone: nobody will ask for a derivative.
+_inference: ContextVar[bool] = ContextVar("layerkit_inference", default=False)
+
+
+class inference:  # noqa: N801 - it reads as what it does
+    """Within a ``with`` block, layers and losses that give `call` alone are called as they are, and not recorded."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = _inference.set(True)
+
+    def __exit__(self, *exception: object) -> None:
+        _inference.reset(self._token)
+
+
+def infers() -> bool:
+    """Tell whether an `inference` block is entered."""
+    return _inference.get()

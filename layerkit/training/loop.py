@@ -9,6 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from layerkit.errors import DataError, NotReadyError
+from layerkit.program import inference
 from layerkit.training.data import ArrayData, BatchData
 from layerkit.training.interrupt import DeferredInterrupt
 from layerkit.xp.random import stream_key
@@ -259,7 +260,7 @@ def predict(model: Any, batches: Batches, callbacks: CallbackList, progress: Pro
     callbacks("on_predict_begin")
     for index, (x, _, _) in enumerate(batches.epoch()):
         callbacks("on_predict_batch_begin", index)
-        with xp.on_device():
+        with xp.on_device(), inference():
             y, _ = model.run_forward(xp, xp.asarray(x), training=False)
         host = xp.to_numpy(y)
         # A layer may hand its input through, and the next batch overwrites that.
