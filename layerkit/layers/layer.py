@@ -10,7 +10,7 @@ from layerkit.checks import check_count, check_flag, check_lengths, check_name, 
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
-from layerkit.program import Recorder, Tape, active_recorder, not_recording, recording
+from layerkit.program import Recorder, Tape, active_recorder, inference, not_recording, recording
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend, backend_of
@@ -158,7 +158,7 @@ class Layer(HoldsState, Configurable):
     def _build_inside(self) -> None:
         """Build the layers inside that are not built yet, by a pass that reaches them."""
         fresh = [layer for layer in self.walk() if not layer.built]
-        if not fresh:
+        if all(type(layer).build is Layer.build for layer in fresh):  # activations, say
             return
         try:
             self._probe(self.input_shape, 2)
@@ -176,7 +176,7 @@ class Layer(HoldsState, Configurable):
     def forward(self, xp: Backend, x: Array, *args: Any, **kwargs: Any) -> tuple[Array, Any]:
         """Return y and what `backward` will need. A layer with `call` need not define it: the call is recorded."""
         self.check_differentiable()
-        return Tape.record(xp, functools.partial(self.call, **kwargs), x)
+        return Tape.record_if_wanted(xp, functools.partial(self.call, **kwargs), x)
 
     def backward(
         self, xp: Backend, saved: Any, dy: Array, *args: Any, **kwargs: Any
@@ -229,7 +229,7 @@ class Layer(HoldsState, Configurable):
     def _probe(self, input_shape: Shape, size: int) -> tuple[int, ...]:
         xp = self.xp
         x = xp.asarray(xp.zeros(tuple(size if n is None else n for n in input_shape), dtype=getattr(xp, self.dtype)))
-        with not_recording():
+        with not_recording(), inference():
             return tuple(self._pair("forward", "(y, saved)", self.run_forward(xp, x))[0].shape)
 
     # Weights and state.
@@ -563,7 +563,8 @@ class Layer(HoldsState, Configurable):
         with xp.on_device():
             if isinstance(xp, Recorder):
                 return self._recorded(xp, x, training=training)
-            return self.run_forward(xp, x, training=training)[0]
+            with inference():  # nobody will ask for a derivative
+                return self.run_forward(xp, x, training=training)[0]
 
     def _recorded(self, recorder: Recorder, x: Array, *, training: bool) -> Array:
         """Run as a part of something that is recorded. A backward of one's own is used there too."""

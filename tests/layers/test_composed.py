@@ -1,0 +1,151 @@
+"""Layers inside layers: they are built with the layer that holds them, and keep a backward of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from layerkit import Sequential, hessian_vector_product
+from layerkit.errors import ShapeError
+from layerkit.layers import Dense, Input, Layer
+from layerkit.optimizers import SGD
+from layerkit.testing import check_layer
+
+X = np.random.default_rng(0).standard_normal((5, 3))
+Y = np.random.default_rng(1).standard_normal((5, 3))
+
+
+class Reversed(Layer):
+    """``y = x``, but ``dx = -dy``: a backward that is chosen, and no derivative (Ganin and Lempitsky, 2015)."""
+
+    def forward(self, xp, x):
+        return x, None
+
+    def backward(self, xp, saved, dy):
+        return -dy, {}
+
+
+class Shift(Layer):
+    """``y = x + b``, with a backward by hand."""
+
+    def build(self, input_shape):
+        self.b = self.add_weight("b", (input_shape[-1],), "zeros")
+
+    def forward(self, xp, x):
+        return x + self.b, None
+
+    def backward(self, xp, saved, dy):
+        return dy, {"b": xp.sum(dy, axis=0)}
+
+
+class Forgetful(Shift):
+    def backward(self, xp, saved, dy):
+        return dy, {}
+
+
+class Counted(Layer):
+    """``y = x`` that counts, in state, the training passes; with a backward by hand."""
+
+    def build(self, input_shape):
+        self.passes = self.add_weight("passes", (), "zeros", trainable=False)
+
+    def forward(self, xp, x, *, training=False):
+        if training:
+            xp.assign_add(self.passes, 1.0)
+        return x, None
+
+    def backward(self, xp, saved, dy):
+        return dy, {}
+
+
+class Block(Layer):
+    """``y = x * f(x)``, by recording."""
+
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    def call(self, xp, x, *, training=False):
+        return x * self.inner(x, training=training)
+
+
+class Learnt(Layer):
+    """A layer whose inner layer meets a constant: ``y = x + f(1)``."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = Dense(3)
+
+    def call(self, xp, x):
+        return x + self.inner(xp.ones((1, 2), dtype=getattr(xp, self.dtype)))
+
+
+def model_of(xp, *layers):
+    model = Sequential([Input((3,)), *layers], seed=2, backend=xp, dtype="float64")
+    model.compile(SGD(learning_rate=1.0), "mse")
+    return model
+
+
+def test_an_inner_layer_is_built_with_the_outer_one(xp):
+    block = Block(Sequential([Dense(4), Block(Dense(4)), Shift(), Dense(3)]))
+    model = model_of(xp, block)
+    assert list(block.named_weights()) == [
+        *(f"inner/dense/{name}" for name in ("kernel", "bias")),
+        *(f"inner/block/inner/{name}" for name in ("kernel", "bias")),
+        "inner/shift/b",
+        *(f"inner/dense_1/{name}" for name in ("kernel", "bias")),
+    ]
+    assert model.count_params() == 12 + 4 + 16 + 4 + 4 + 12 + 3
+
+
+def test_a_failed_build_leaves_no_inner_layer_built(xp):
+    block = Block(Sequential([Dense(4), Dense(2)]))  # x * f(x) needs 3
+    with pytest.raises(Exception, match=r"broadcast|shape"):
+        model_of(xp, block)
+    assert not any(layer.built for layer in block.walk())
+
+
+@pytest.mark.parametrize("layer", [Block(Shift()), Block(Block(Dense(3))), Learnt()], ids=["by hand", "nested", "ones"])
+def test_composed_layers_keep_their_contract(xp, layer):
+    check_layer(layer, (4, 3), xp=xp)
+
+
+def test_a_backward_of_its_own_holds_inside_too(xp):
+    """dx = dy f(x) + reversed(dy x) = 0 for f(x) = x: what comes out tells that backward was used."""
+    block = Block(Reversed())
+    model_of(xp, block)
+    _, saved = block.forward(xp, xp.asarray(X))
+    dx, _ = block.backward(xp, saved, xp.asarray(Y))
+    np.testing.assert_array_equal(xp.to_numpy(dx), np.zeros((5, 3)))
+
+
+def test_state_of_an_inner_layer_changes_once_a_pass(xp):
+    block = Block(Counted())
+    model = model_of(xp, block, Dense(3))
+    for _ in range(3):
+        model.train_on_batch(X, Y)
+    model.evaluate(X, Y, verbose=0)
+    assert float(xp.to_numpy(block.inner.passes)) == 3.0
+
+
+def test_second_derivatives_pass_through_a_backward_of_its_own(xp):
+    """f(x) = sum((x (x + b))²) at b = 0 is the sum of x⁴, whose second derivative is 12 x²."""
+    block = Block(Shift())
+    model_of(xp, block)
+
+    def function(x):
+        y = block(x)
+        return (y * y).sum()
+
+    product = hessian_vector_product(function)(xp.asarray(X), xp.asarray(Y))
+    np.testing.assert_allclose(xp.to_numpy(product), 12 * X**2 * Y, rtol=1e-12)
+
+
+def test_a_forgotten_gradient_of_an_inner_layer_is_named(xp):
+    model = model_of(xp, Block(Forgetful()))
+    message = (
+        r"^forgetful: Forgetful\.backward must return a gradient for each weight\. Received: none for 'b'\n"
+        r"This happened in the backward pass of block \(Block\), for dy of shape \(5, 3\) and dtype \S*float64\.$"
+    )
+    with pytest.raises(ShapeError, match=message):
+        model.train_on_batch(X, Y)
