@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.recording``: a step of XOR whose layers give `call` alone, against hand-written layers."""
+"""``python -m tests.benchmarks.recording``: a step of XOR whose layers give `call` alone, against the library's own."""
 
 from __future__ import annotations
 
