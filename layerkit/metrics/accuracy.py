@@ -19,7 +19,7 @@ class MatchMetric(MeanMetric):
 
     @override
     def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
-        self.add(xp, xp.astype(self.matches(xp, y_true, y_pred), xp.float32), sample_weight)
+        self.add(xp, xp.astype(self.matches(xp, y_true, y_pred), xp.float64), sample_weight)
 
     def matches(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
         """Return, for each sample, whether the prediction is right."""

@@ -56,7 +56,7 @@ class MeanMetric(Metric):
                 values = xp.mean(values, axis=tuple(range(len(weight_shape), len(shape))))
             inner = math.prod(weight_shape[1:])
             total = xp.sum(values * xp.astype(sample_weight, values.dtype)) / inner
-            count = xp.sum(sample_weight) / inner
+            count = xp.sum(xp.astype(sample_weight, xp.float64)) / inner
         xp.assign_add(self.total, xp.astype(total, xp.float64))
         xp.assign_add(self.count, count)
 

@@ -1,0 +1,82 @@
+"""Optimizers against numbers made with Keras: `tests/tables/optimizers.json`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layerkit import Variable, optimizers
+
+TABLE = json.loads((Path(__file__).parents[1] / "tables" / "optimizers.json").read_text(encoding="utf-8"))
+CASES = TABLE["cases"]
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+# What Keras's optimizers take beside these is not part of layerkit: averages of weights, scaled losses, gradients that
+# are summed over several batches.
+NOT_HERE = {"use_ema", "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps"}
+
+
+def name_of(case):
+    options = [f"{key}={value}" for key, value in case["kwargs"].items()]
+    return "-".join([case["class"], *options, *(["changed"] if case["change"] else [])])
+
+
+def variables_of(xp, case, dtype):
+    return [Variable(xp, values, dtype, f"w{number}", trainable=True) for number, values in enumerate(case["initial"])]
+
+
+def steps_of(optimizer, case):
+    """Yield the gradients of one step after the other; the learning rate changes where the case says so."""
+    change = case["change"] or {"after_step": 0}
+    for number, gradients in enumerate(case["gradients"], 1):
+        yield [np.array(gradient) for gradient in gradients]
+        if number == change["after_step"]:
+            optimizer.learning_rate = change["learning_rate"]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_steps_are_those_of_keras(xp, case, dtype):
+    variables = variables_of(xp, case, dtype)
+    optimizer = getattr(optimizers, case["class"])(**case["kwargs"])
+    for gradients, expected in zip(steps_of(optimizer, case), case["steps"], strict=True):
+        optimizer.apply(gradients, variables)
+        for variable, values in zip(variables, expected, strict=True):
+            np.testing.assert_allclose(variable.numpy(), values, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+            assert variable.numpy().dtype == dtype
+    assert optimizer.iterations == len(case["steps"])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "global_clipnorm" not in case["kwargs"]], ids=name_of)
+def test_a_variable_of_its_own_moves_as_beside_others(xp, case):
+    """One flat vector for all, and one vector for each: the same numbers, where no norm of all gradients matters."""
+    together = variables_of(xp, case, "float64")
+    optimizer = getattr(optimizers, case["class"])(**case["kwargs"])
+    for gradients in steps_of(optimizer, case):
+        optimizer.apply(gradients, together)
+    for place in range(len(together)):
+        alone = variables_of(xp, case, "float64")[place]
+        optimizer = getattr(optimizers, case["class"])(**case["kwargs"])
+        for gradients in steps_of(optimizer, case):
+            optimizer.apply([gradients[place]], [alone])
+        np.testing.assert_array_equal(alone.numpy(), together[place].numpy())
+
+
+@pytest.mark.parametrize("name", TABLE["class_defaults"])
+def test_defaults_are_those_of_keras(name):
+    expected = {key: value for key, value in TABLE["class_defaults"][name].items() if key not in NOT_HERE}
+    assert getattr(optimizers, name)().get_config() == {
+        **expected,
+        "name": getattr(optimizers, name)().get_config()["name"],
+    }
+    positional = list(inspect.signature(getattr(optimizers, name)).parameters)
+    assert positional[:-1] == list(expected)[: len(positional) - 1]  # the last is **kwargs
+
+
+def test_every_optimizer_has_its_numbers():
+    classes = {name for name in optimizers.__all__ if inspect.isclass(getattr(optimizers, name))} - {"Optimizer"}
+    assert {case["class"] for case in CASES} == classes == set(TABLE["class_defaults"])
