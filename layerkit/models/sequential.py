@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from typing_extensions import Unpack, override
 
-from layerkit.checks import fits
+from layerkit.checks import fits, is_a
 from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.layers.input import Input
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.models.model import Model
 from layerkit.names import call_it
+from layerkit.training.trouble import say_where
 from layerkit.xp.state import note_change
 
 if TYPE_CHECKING:
@@ -159,8 +160,12 @@ class Sequential(Model):
                     f"{layer.name}: a layer must have the dtype of its model, {self.dtype}. "
                     f"Received: dtype={layer.dtype!r}. Give the model that dtype instead."
                 )
-            layer.build_in_place(shape)
-            shape = layer.compute_output_shape(shape)
+            try:
+                layer.build_in_place(shape)
+                shape = layer.compute_output_shape(shape)
+            except Exception as error:
+                say_where(error, layer, "building", x=shape)
+                raise
         self.pack()
 
     def _checked(self, input_shape: Shape | None) -> Shape:
@@ -174,7 +179,11 @@ class Sequential(Model):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape = self._checked(input_shape)
         for layer in self.layers:
-            shape = tuple(layer.compute_output_shape(shape))
+            try:
+                shape = tuple(layer.compute_output_shape(shape))
+            except Exception as error:
+                say_where(error, layer, "computing the output shape of", x=shape)
+                raise
         if self._input is not None and not fits(input_shape[1:], self._input.shape[1:]):
             raise ShapeError(
                 f"{self.name}: x must have the shape that Input says, {self._input.shape}. "
@@ -185,9 +194,15 @@ class Sequential(Model):
     @override
     def forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
         tape: list[Any] = []
-        for _, layer in self._stack:
-            x, saved = layer.forward(xp, x, training=training) if layer.takes_training else layer.forward(xp, x)
-            tape.append(saved)
+        layer: Layer = self
+        try:
+            for _, layer in self._stack:
+                shape = x.shape
+                x, saved = layer.forward(xp, x, training=training) if layer.takes_training else layer.forward(xp, x)
+                tape.append((saved, shape))
+        except Exception as error:
+            say_where(error, layer, "the forward pass of", x=x)
+            raise
         return x, tape
 
     @override
@@ -197,11 +212,38 @@ class Sequential(Model):
         gradients: dict[str, Array] = {}
         dx: Array | None = dy
         stack = self._stack
-        for place in range(len(stack) - 1, -1, -1):
-            prefix, layer = stack[place]
-            dx, found = layer.run_backward(xp, saved[place], dx, input_gradient=input_gradient or place > 0)  # type: ignore[arg-type]
-            for name, gradient in found.items():
-                key = prefix + name
-                # A layer that stands in several places receives the sum.
-                gradients[key] = gradients[key] + gradient if key in gradients else gradient
+        layer: Layer = self
+        try:
+            for place in range(len(stack) - 1, -1, -1):
+                (prefix, layer), (kept, shape) = stack[place], saved[place]
+                wanted = input_gradient or place > 0
+                dx, found = layer.run_backward(xp, kept, dy, input_gradient=wanted)
+                # A wrong shape would be broadcast by the layer in front. A first layer that reads indices has no dx.
+                if wanted and getattr(dx, "shape", None) != shape and (place > 0 or dx is not None):
+                    _refuse_dx(layer, dx, shape)
+                if not is_a(found, dict):
+                    _refuse_gradients(layer, found)
+                for name, gradient in found.items():
+                    key = prefix + name
+                    # A layer that stands in several places receives the sum.
+                    gradients[key] = gradients[key] + gradient if key in gradients else gradient
+                dy = dx  # type: ignore[assignment]
+        except Exception as error:
+            say_where(error, layer, "the backward pass of", dy=dy)
+            raise
         return dx, gradients
+
+
+def _refuse_gradients(layer: Layer, found: Any) -> NoReturn:
+    raise ShapeError(
+        f"{layer.name}: {type(layer).__name__}.backward must return gradients as a dictionary, by the names of "
+        f"weights. Received: {type(found).__name__}. Return (dx, {{}}) where there are no weights."
+    )
+
+
+def _refuse_dx(layer: Layer, dx: Any, shape: tuple[int, ...]) -> NoReturn:
+    received = f"shape {tuple(dx.shape)}" if hasattr(dx, "shape") else type(dx).__name__
+    raise ShapeError(
+        f"{layer.name}: {type(layer).__name__}.backward must return a dx of the shape of x, {tuple(shape)}. "
+        f"Received: {received}"
+    )

@@ -8,6 +8,8 @@ from layerkit import metrics as metrics_room
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError, UnknownNameError
 from layerkit.metrics import Mean
 from layerkit.names import nearest
+from layerkit.program import inference
+from layerkit.training.trouble import say_where
 from layerkit.xp.state import changes
 
 if TYPE_CHECKING:
@@ -130,19 +132,31 @@ class Step:
         if loss is None:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
         y_pred, saved = model.run_forward(xp, x, training=True)
-        values, loss_saved = loss.forward(xp, y, y_pred)
-        total, dvalues = loss.reduce(xp, y, values, sample_weight)
-        dy = loss.backward(xp, loss_saved, dvalues)
+        try:
+            values, loss_saved = loss.forward(xp, y, y_pred)
+            total, dvalues = loss.reduce(xp, y, values, sample_weight)
+            dy = loss.backward(xp, loss_saved, dvalues)
+        except Exception as error:
+            say_where(error, loss, "the loss", y_true=y, y_pred=y_pred)
+            raise
+        if getattr(dy, "shape", None) != y_pred.shape:
+            raise _wrong_loss(loss, dy, y_pred.shape)
         return total, y_pred, model.run_backward(xp, saved, dy, input_gradient=False)[1]
 
     def test(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Measure one batch, without training."""
         xp = self.model.xp
-        y_pred, _ = self.model.run_forward(xp, x, training=False)
+        with inference():
+            y_pred, _ = self.model.run_forward(xp, x, training=False)
         total: Any = 0.0
         if self.loss is not None:
-            values, _ = self.loss.forward(xp, y, y_pred)
-            total, _ = self.loss.reduce(xp, y, values, sample_weight)
+            try:
+                with inference():
+                    values, _ = self.loss.forward(xp, y, y_pred)
+                total, _ = self.loss.reduce(xp, y, values, sample_weight)
+            except Exception as error:
+                say_where(error, self.loss, "the loss", y_true=y, y_pred=y_pred)
+                raise
         self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)
 
     def _measure(
@@ -151,10 +165,15 @@ class Step:
         if self.loss is not None:
             xp.assign_add(self.loss_total.total, xp.astype(total * float(rows), xp.float64))
             xp.assign_add(self.loss_total.count, rows)
-        for metric in self.metrics:
-            metric.update(xp, y, y_pred)
-        for metric in self.weighted:
-            metric.update(xp, y, y_pred, sample_weight)
+        metric: Metric = self.loss_total
+        try:
+            for metric in self.metrics:
+                metric.update(xp, y, y_pred)
+            for metric in self.weighted:
+                metric.update(xp, y, y_pred, sample_weight)
+        except Exception as error:
+            say_where(error, metric, "the metric", y_true=y, y_pred=y_pred)
+            raise
 
 
 def _names(metrics: Sequence[Any], weighted_metrics: Sequence[Any]) -> list[str]:
@@ -175,6 +194,14 @@ def _names(metrics: Sequence[Any], weighted_metrics: Sequence[Any]) -> list[str]
             raise ArgumentError(f"compile: each metric must have a name of its own. Received: {name!r} twice")
         names.append(name)
     return names
+
+
+def _wrong_loss(loss: Loss, dy: Any, shape: tuple[int, ...]) -> ShapeError:
+    received = f"shape {tuple(dy.shape)}" if hasattr(dy, "shape") else type(dy).__name__
+    return ShapeError(
+        f"{loss.name}: {type(loss).__name__}.backward must return a gradient of the shape of y_pred, {tuple(shape)}. "
+        f"Received: {received}"
+    )
 
 
 def require_gradients(gradients: Mapping[str, Any], shapes: Mapping[str, Shape], known: Collection[str]) -> None:
