@@ -31,7 +31,7 @@ FOR_BACKENDS = ("layerkit.xp", "layerkit.program", "layerkit.errors")
 
 # The packages that are not Python's own, and who may import them: a folder, or a file.
 ROOMS_ON_THE_HOST = ("layerkit/training/", "layerkit/initializers/", "layerkit/testing/")
-JUDGES = ("layerkit/program/central_differences.py", "layerkit/models/gradients.py")
+JUDGES = ("layerkit/program/central_differences.py", "layerkit/models/gradients.py", "layerkit/models/explain.py")
 ALLOWED = {
     "numpy": (*ROOMS_ON_THE_HOST, *JUDGES, "backends/layerkit_numpy/"),
     "array_api_strict": ("layerkit/testing/",),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from layerkit.losses import Loss
     from layerkit.metrics import Metric
+    from layerkit.models.explain import Explanation
     from layerkit.optimizers import Optimizer
     from layerkit.xp import Array, Backend
 
@@ -526,6 +527,43 @@ class Model(Layer):
             if variable.dtype == "float32":
                 variable.cast("float64")
         return check_gradients(twin, step, next(data.batches()), tolerance, seed)
+
+    def explain(self, x: Any, y: Any) -> Explanation:
+        """Work out one training step on these rows: every formula and every number, as one would by hand.
+
+        ::
+
+            print(model.explain(x, y))
+
+        Forward, with each layer's formula, weights and output; the loss; backward, with local derivatives and
+        gradients; and the new weights. It is done on a copy: the model stays as it is. The numbers are compared with
+        those of a step that is really taken. Formulas are those in the docstrings of the classes.
+
+        Args:
+            x: inputs, at most 20 rows.
+            y: targets.
+
+        Returns:
+            What ``print`` shows as text, and a notebook as a table.
+
+        Raises:
+            ArgumentError: the model has more than 200 weights, or there are more than 20 rows.
+            NotReadyError: `compile` was not called, or there is no loss.
+            ShapeError, DataError: the data does not fit.
+            ContractError: the numbers are not those of the step.
+        """
+        from layerkit.models.explain import check_size, explain  # which knows models
+
+        twin = copy.deepcopy(self)
+        step = twin._compiled("explain")
+        data = make_data(twin._rules(step.loss), x, y, None, batch_size=_one_batch("explain", x), caller="explain")
+        rows = data.row_shapes()[0]
+        twin._check_trains(step)
+        twin.build_for(rows)
+        batch = next(data.batches())
+        check_size(twin.count_params(), len(batch[0]))
+        twin._prepare(step, data, training=True)
+        return explain(twin, batch, lambda model: model.train_on_batch(x, y, return_dict=True)["loss"])
 
     def __call__(self, x: Any, *, training: bool = False) -> Array:
         """Return the output for an array or a list, as an array of the model's backend."""

@@ -1,0 +1,299 @@
+"""One training step, worked by hand: every formula and every number, as a student would write them down."""
+
+from __future__ import annotations
+
+import copy
+import html
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from layerkit.errors import ArgumentError, ContractError
+from layerkit.layers import Dense, Linear, Softmax
+from layerkit.layers.activations import ActivationLayer
+from layerkit.models.sequential import Sequential
+from layerkit.names import snake_case
+from layerkit.optimizers import SGD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from layerkit.layers import Layer
+    from layerkit.models.model import Model
+    from layerkit.xp import Array
+
+MOST_WEIGHTS, MOST_ROWS = 200, 20
+NUMBERS_A_LINE = 8
+
+
+class Line(NamedTuple):
+    """A line, or a block of numbers, under a label."""
+
+    label: str
+    text: str = ""
+    numbers: Sequence[Sequence[str]] = ()
+    heading: bool = False
+
+
+class Explanation:
+    """A training step as text, by ``print``, and as a table of HTML, in a notebook."""
+
+    def __init__(self, title: str, lines: Sequence[Line]) -> None:
+        self.title = title
+        self.lines = tuple(lines)
+
+    def __str__(self) -> str:
+        margin = max(len(line.label) for line in self.lines) + 4
+        text = [self.title]
+        for line in self.lines:
+            if line.heading:
+                text.append("")
+            widths = [max(map(len, column)) for column in zip(*line.numbers, strict=True)]
+            rows = [
+                "  ".join(number.rjust(width) for number, width in zip(row, widths, strict=True))
+                for row in line.numbers
+            ]
+            indent = "" if line.heading else "  "
+            for place, row in enumerate(rows or [line.text]):
+                text.append(((indent + line.label if place == 0 else "").ljust(margin) + row).rstrip())
+        return "\n".join(text)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        columns = max((len(row) for line in self.lines for row in line.numbers), default=1)
+        rows: list[str] = []
+        for line in self.lines:
+            name = html.escape(line.label)
+            left, tag = ' style="text-align: left"', "th" if line.heading else "td"
+            if not line.numbers:
+                rows.append(
+                    f'<{tag}{left}>{name}</{tag}><{tag}{left} colspan="{columns}">{html.escape(line.text)}</{tag}>'
+                )
+            for place, numbers in enumerate(line.numbers):
+                cells = "".join(f'<td style="text-align: right">{html.escape(number)}</td>' for number in numbers)
+                rows.append(f"<td{left}>{name if place == 0 else ''}</td>{cells}")
+        body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<table>\n<caption>{html.escape(self.title)}</caption>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def explain(model: Model, batch: Sequence[Any], real_step: Callable[[Model], float]) -> Explanation:
+    """Work out one step of a built and planned model, which its passes may change.
+
+    Args:
+        model: a copy of the user's.
+        batch: x and y, as host arrays.
+        real_step: takes the step on a model, and returns the loss.
+
+    Raises:
+        ContractError: what is shown is not what the step does.
+    """
+    return _Work(model).explained(batch, real_step)
+
+
+def check_size(weights: int, rows: int) -> None:
+    """Check that a step can be read.
+
+    Raises:
+        ArgumentError: there are too many weights or rows.
+    """
+    if weights > MOST_WEIGHTS or rows > MOST_ROWS:
+        raise ArgumentError(
+            f"explain: a step is worked out for at most {MOST_WEIGHTS} weights and {MOST_ROWS} rows, as a reader can "
+            f"follow. Received: {weights:,} weights, {rows:,} rows. Give a small model, and a few rows: x[:4], y[:4]."
+        )
+
+
+class _Work:
+    def __init__(self, model: Model) -> None:
+        self.model, self.xp = model, model.xp
+        self.digits = 8 if model.dtype == "float64" else 6
+        self.real = copy.deepcopy(model)
+        self.lines: list[Line] = []
+
+    def explained(self, batch: Sequence[Any], real_step: Callable[[Model], float]) -> Explanation:
+        model, xp = self.model, self.xp
+        optimizer, loss = model.optimizer, model.loss
+        assert loss is not None  # noqa: S101 - checked before
+        with xp.on_device():
+            x, y_true = (xp.asarray(part) for part in batch[:2])
+            stages = _stages(model)
+            first = {variable: variable.numpy() for variable in model.weights}
+            passes: list[tuple[Any, Array]] = []
+            self.head("FORWARD", "The x of a layer is the y of the layer before.")
+            self.show("x", x)
+            for name, layer in stages:
+                before = x
+                x, saved = layer.run_forward(xp, x, training=True)
+                passes.append((saved, before))
+                self.head(_label(name, layer), _formula(layer, "y"))
+                for key, variable in layer.named_weights().items():
+                    self.show(key, first[variable])
+                if isinstance(layer, Dense):
+                    self.sums(layer, before, x)
+                self.show("y", x)
+
+            values, loss_saved = loss.forward(xp, y_true, x)
+            total, dvalues = loss.reduce(xp, y_true, values)
+            dy = loss.backward(xp, loss_saved, dvalues)
+            self.head("LOSS", "v has a value for each sample; L is one number.")
+            logits = ", from logits" if getattr(loss, "from_logits", False) else ""
+            self.head(_label(loss.name, loss), _formula(loss, "v") + logits)
+            for label, array in (("y_true", y_true), ("y_pred", x), ("v", values)):
+                self.show(label, array, by_sample=True)
+            counted = loss.counted(xp, y_true)
+            count = max(1, values.size if counted is None else int(xp.to_numpy(counted).sum()))
+            divided = "" if loss.reduction == "sum" else f" / {count}"
+            self.say("L", f"sum of v{divided} = {self.short(xp.to_numpy(total)[()])}")
+
+            self.head("BACKWARD", "dx stands for dL/dx. The dy of a layer is the dx of the layer behind it.")
+            self.head(_label(loss.name, loss), _formula(loss, "dy_pred"))
+            self.show("dv", dvalues, by_sample=True)
+            self.show("dy_pred", dy)
+            found: dict[Any, Any] = {}
+            for (name, layer), (saved, _) in zip(reversed(stages), reversed(passes), strict=True):
+                self.head(_label(name, layer), _formula(layer, "dx"))
+                if isinstance(layer, ActivationLayer) and not isinstance(layer, Softmax):
+                    self.show("dy/dx", layer.run_backward(xp, saved, xp.ones_like(dy))[0])
+                dx, gradients = layer.run_backward(xp, saved, dy)
+                for key, variable in layer.named_weights().items():
+                    if key in gradients:
+                        gradient = xp.to_numpy(gradients[key])
+                        self.show("d" + key, gradient)
+                        found[variable] = found.get(variable, 0.0) + gradient
+                if dx is not None:
+                    self.show("dx", dx)
+                    dy = dx
+
+        rate = optimizer.learning_rate
+        clips = optimizer.clipvalue, optimizer.clipnorm, optimizer.global_clipnorm
+        clipped = any(clip is not None for clip in clips)
+        plain = type(optimizer) is SGD and not (optimizer.momentum or optimizer.weight_decay or clipped)
+        loss_of_step = real_step(self.real)
+        self.agree("the loss", float(xp.to_numpy(total)), loss_of_step)
+        formula = (
+            "w - learning_rate * dw" if plain else f"w + the change that {type(optimizer).__name__} makes of g = dw"
+        )
+        self.head("UPDATE", f"w_new = {formula}, with learning_rate = {rate:g}.")
+        if not isinstance(optimizer, SGD):
+            for rule in re.findall(r"``([^`]+ ← [^`]+)``", (type(optimizer).__doc__ or "").partition("With ")[0]):
+                self.say("", rule)
+        trained = set(model.trainable_weights)
+        for variable, after in zip(first, self.real.weights, strict=True):
+            w = first[variable]
+            if variable not in trained:
+                kept = np.array_equal(w, after.numpy(), equal_nan=True)
+                self.head(variable.path, "is not trained" + ("." if kept else ", but changed by its layer."))
+                continue
+            self.head(variable.path)
+            g = found[variable]
+            if not clipped:
+                self.agree(f"the gradient of {variable.path}", g, xp.to_numpy(self.real.optimizer.gradient(after)))
+            new = w - np.asarray(rate, w.dtype) * g if plain else after.numpy()
+            self.agree(variable.path, new, after.numpy())
+            for place in np.ndindex(w.shape):
+                old, slope = self.short(w[place]), self.short(g[place])
+                if plain:
+                    step = f"- {rate:g} * {_bracketed(slope)}"
+                else:
+                    step = f"+ {_bracketed(self.short(new[place] - w[place]))}"
+                told = "" if plain else f"   (dw = {slope})"
+                self.say(_place("w", place), f"{old} {step} = {self.short(new[place])}{told}")
+        rows, weights = len(batch[0]), model.count_params()
+        title = f'One training step of "{model.name}", worked out: {_of(rows, "row")}, {_of(weights, "weight")}'
+        return Explanation(title, self.lines)
+
+    # Writing.
+
+    def head(self, label: str, text: str = "") -> None:
+        self.lines.append(Line(label, text, heading=True))
+
+    def say(self, label: str, text: str) -> None:
+        self.lines.append(Line(label, text))
+
+    def show(self, label: str, array: Any, *, by_sample: bool = False) -> None:
+        """Add an array, row by row; a long row is continued below. Values of samples stand below each other."""
+        values: Any = self.xp.to_numpy(array) if self.xp.owns(array) else array
+        rows: Any = values.reshape(-1, 1 if values.ndim == 0 or (by_sample and values.ndim == 1) else values.shape[-1])
+        cuts = range(0, rows.shape[1], NUMBERS_A_LINE)
+        shown = [
+            [self.number(value) for value in row[start : start + NUMBERS_A_LINE]] for row in rows for start in cuts
+        ]
+        width = max(map(len, shown), default=0)
+        self.lines.append(Line(label, numbers=[row + [""] * (width - len(row)) for row in shown]))
+
+    def sums(self, layer: Dense, x: Array, y: Array) -> None:
+        """Add how a row of a short y comes about: that of the x with the fewest zeros."""
+        inputs, kernel, outputs = (self.xp.to_numpy(array) for array in (x, layer.kernel, y))
+        if inputs.ndim != 2 or max(kernel.shape) > 4:
+            return
+        row = int(np.argmax(np.count_nonzero(inputs, axis=1)))
+        bias = self.xp.to_numpy(layer.bias) if layer.use_bias else None
+        for unit in range(kernel.shape[1]):
+            pairs = zip(inputs[row], kernel[:, unit], strict=True)
+            terms = [f"{_bracketed(self.short(a))} * {_bracketed(self.short(w))}" for a, w in pairs]
+            if bias is not None:
+                terms.append(_bracketed(self.short(bias[unit])))
+            self.say(_place("y", (row, unit)), f"{' + '.join(terms)} = {self.short(outputs[row, unit])}")
+
+    def number(self, value: Any) -> str:
+        if value.dtype.kind != "f":
+            return str(value)
+        scientific = value != 0 and not 1e-5 <= abs(value) < 1e6
+        return f"{value:.{self.digits - 4}e}" if scientific else f"{value:.{self.digits}f}"
+
+    def short(self, value: Any) -> str:
+        text = self.number(value)
+        return text if "e" in text or "." not in text else text.rstrip("0").rstrip(".")
+
+    def agree(self, what: str, shown: Any, real: Any) -> None:
+        """Check that what is shown is what the step does."""
+        tolerance = 64 * float(np.finfo(self.model.dtype).eps)
+        scale = float(np.max(np.abs(real), initial=0.0))
+        if not np.allclose(shown, real, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
+            raise ContractError(
+                f"explain: the numbers shown must be those of a real step. Received: for {what}, "
+                f"{np.asarray(shown).tolist()}, where a step gives {np.asarray(real).tolist()}. "
+                f"Layers with random numbers of their own, or values kept on self, do this; check_layer finds them."
+            )
+
+
+def _stages(model: Model) -> list[tuple[str, Layer]]:
+    """Return the layers with their names. The activation of a Dense layer becomes a stage of its own."""
+    stages: list[tuple[str, Layer]] = []
+    for layer in model.layers if isinstance(model, Sequential) else [model]:
+        stages.append((layer.name, layer))
+        if isinstance(layer, Dense) and not isinstance(layer.activation, Linear):
+            stages.append((layer.name, layer.activation))
+    for _, layer in stages:
+        if isinstance(layer, Dense):
+            layer.activation = Linear()
+    return stages
+
+
+def _label(name: str, part: Any) -> str:
+    """Return the name, and the class where the name does not tell it."""
+    kind = type(part).__name__
+    return name if name.startswith(snake_case(kind)) else f"{name} ({kind})"
+
+
+def _formula(part: Any, of: str) -> str:
+    """Return the formula of ``y`` or ``dx``, say, that a class gives in the text of its docstring."""
+    if isinstance(part, Dense):
+        bias = (" + bias", ", dbias = sum of dy over the rows") if part.use_bias else ("", "")
+        return {"y": f"y = x @ kernel{bias[0]}"}.get(of, f"dx = dy @ kernel.T, dkernel = x.T @ dy{bias[1]}")
+    text = re.split(r"\n\s+(?:Args|Shapes):", type(part).__doc__ or "")[0]
+    return next((formula for formula in re.findall(r"``(.+?)``", text) if re.match(rf"{of} [=←]", formula)), "")
+
+
+def _place(name: str, place: tuple[int, ...]) -> str:
+    return f"{name}[{', '.join(map(str, place))}]" if place else name
+
+
+def _bracketed(number: str) -> str:
+    return f"({number})" if number.startswith("-") else number
+
+
+def _of(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
