@@ -16,6 +16,8 @@
         ├── MixedBackendsError                one computation over arrays of two backends or devices
         └── UnsupportedWordError (AttributeError)   a word that is not part of the contract
 
+    NonFiniteWarning (RuntimeWarning)         training goes on, with numbers that are not finite
+
 A message states the rule, then ``Received: …``, then the remedy where one is known.
 Where Keras raises ValueError, so does layerkit: code that catches Keras's errors catches these.
 """
@@ -71,3 +73,7 @@ class MixedBackendsError(BackendError):
 
 class UnsupportedWordError(BackendError, AttributeError):
     """A word is not part of the contract with array libraries."""
+
+
+class NonFiniteWarning(RuntimeWarning):
+    """Training goes on, with a loss that is NaN or infinite."""

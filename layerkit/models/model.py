@@ -359,9 +359,11 @@ class Model(Layer):
         if shuffle and isinstance(data, ArrayData) and data.steps > 1:
             passes = loop.row_order(self.seed or 0, data.rows)
 
-            def shuffled(_: int) -> Any:
-                self._shuffles += 1
-                return passes(self._shuffles)
+            first = self._shuffles + 1
+
+            def shuffled(number: int) -> Any:
+                self._shuffles = max(self._shuffles, first + number)
+                return passes(first + number)
 
             order = shuffled
 

@@ -12,6 +12,7 @@ from layerkit.errors import DataError, NotReadyError
 from layerkit.program import inference
 from layerkit.training.data import ArrayData, BatchData
 from layerkit.training.interrupt import DeferredInterrupt
+from layerkit.training.trouble import FiniteWatch
 from layerkit.xp.random import stream_key
 
 if TYPE_CHECKING:
@@ -128,6 +129,20 @@ class Batches:
                     raise self._ran_out(step)
             yield batch
 
+    @property
+    def passes(self) -> int:
+        """How many passes over the data have begun."""
+        return self._passes
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether each epoch is one pass, which can be taken again."""
+        return self.steps is None and isinstance(self.data, ArrayData)
+
+    def again(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of an earlier pass once more, where that is possible."""
+        return self.data.batches(None if self._order is None else self._order(number))
+
     def _ran_out(self, step: int) -> DataError:
         wanted = "at least one batch" if self.steps is None else f"{self.steps} batches"
         name = self.data.name if isinstance(self.data, BatchData) else "x"
@@ -179,6 +194,7 @@ def train(
     follows_batches = callbacks.cares_for("on_train_batch_begin") or callbacks.cares_for("on_train_batch_end")
     model.stop_training = False
     logs: dict[str, float] = {}
+    watch = FiniteWatch(step, batches)
     with DeferredInterrupt() as interrupt:
         try:
             callbacks("on_train_begin")
@@ -188,6 +204,7 @@ def train(
                 callbacks("on_epoch_begin", epoch)
                 step.plan()
                 xp = model.xp
+                watch.begin_epoch(epoch)
                 index = 0
                 for index, (x, y, weight) in enumerate(batches.epoch()):
                     if follows_batches:
@@ -206,6 +223,7 @@ def train(
                     if model.stop_training:
                         break
                 epoch_logs = step.logs()
+                watch.end_epoch(epoch, epoch_logs["loss"])
                 held_out = validation(epoch)
                 if held_out is not None:
                     progress.begin_validation(held_out.count)

@@ -13,8 +13,9 @@ from layerkit.training.trouble import say_where
 from layerkit.xp.state import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from layerkit.layers import Layer
     from layerkit.losses import Loss
     from layerkit.metrics import Metric
     from layerkit.optimizers import Optimizer
@@ -34,6 +35,9 @@ class Trainable(Protocol):
     def trainable_weights(self) -> list[Variable]: ...
     @property
     def weights(self) -> list[Variable]: ...
+    @property
+    def variables(self) -> list[Variable]: ...
+    def walk(self) -> Iterator[Layer]: ...
     def named_weights(self) -> dict[str, Variable]: ...
     def run_forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]: ...
     def run_backward(

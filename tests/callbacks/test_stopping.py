@@ -12,7 +12,7 @@ import pytest
 
 from layerkit import Sequential
 from layerkit.callbacks import Callback, EarlyStopping, LambdaCallback, TerminateOnNaN
-from layerkit.errors import ArgumentError
+from layerkit.errors import ArgumentError, NonFiniteWarning
 from layerkit.layers import Dense
 
 if TYPE_CHECKING:
@@ -197,14 +197,15 @@ def test_training_ends_after_the_batch_whose_loss_is_not_finite(
 ) -> None:
     batches: list[int] = []
     model = diverging(xp)
-    history = model.fit(
-        np.ones((6, 2)) * 100,
-        np.zeros((6, 1)),
-        batch_size=2,
-        epochs=3,
-        verbose=0,
-        callbacks=[TerminateOnNaN(), LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(batch))],
-    )
+    with pytest.warns(NonFiniteWarning, match=r"It began in batch 2 of epoch 1: the loss mean_squared_error "):
+        history = model.fit(
+            np.ones((6, 2)) * 100,
+            np.zeros((6, 1)),
+            batch_size=2,
+            epochs=3,
+            verbose=0,
+            callbacks=[TerminateOnNaN(), LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(batch))],
+        )
     assert batches == [0, 1]
     assert history.epoch == [0]
     assert not math.isfinite(history.history["loss"][0])

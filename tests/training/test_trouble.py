@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import traceback
+import warnings
 
 import numpy as np
 import pytest
 
 from layerkit import Layer, Sequential
-from layerkit.errors import ShapeError, UnknownNameError
-from layerkit.layers import Dense, Sigmoid
+from layerkit.callbacks import Callback
+from layerkit.errors import NonFiniteWarning, ShapeError, UnknownNameError
+from layerkit.layers import Dense, Dropout, Sigmoid
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
+from layerkit.training import trouble
+from layerkit.training.loop import row_order
+from layerkit_numpy import NumpyBackend
 
 X = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 1]], np.float32)
 Y = np.array([[1], [1], [0], [0]], np.float32)
@@ -286,3 +292,279 @@ def test_what_the_backward_of_a_loss_returns_is_checked():
         r"Received: shape \(4,\)$",
     ):
         compiled(Dense(1), loss=SummedLoss()).fit(X, Y, verbose=0)
+
+
+# Numbers that are not finite.
+
+HINT = "A smaller learning rate, or global_clipnorm in the optimizer, often helps."
+ROWS = np.arange(24, dtype=np.float32).reshape(8, 3) / 24
+TARGETS = np.ones((8, 1), np.float32)
+BAD_ROW = ROWS.copy()
+BAD_ROW[5] = 7.0
+
+
+class Fragile(Layer):
+    """y = x, but NaN for x above 5."""
+
+    def call(self, xp, x):
+        return xp.where(x > 5, xp.nan, x)
+
+
+class FragileBackward(Layer):
+    def build(self, input_shape):
+        self.shift = self.add_weight("shift", (), "zeros")
+
+    def forward(self, xp, x):
+        return x + self.shift, x
+
+    def backward(self, xp, saved, dy):
+        return dy, {"shift": xp.sum(xp.where(saved > 5, xp.nan, dy))}
+
+
+class FragileInput(Layer):
+    def forward(self, xp, x):
+        return x, x
+
+    def backward(self, xp, saved, dy):
+        return xp.where(saved > 5, xp.nan, dy), {}
+
+
+class Masked(Layer):
+    """Its output is infinite, and that does no harm."""
+
+    def call(self, xp, x):
+        return xp.where(x >= 0, -xp.inf, x)
+
+
+class Unmasked(Layer):
+    def call(self, xp, x):
+        return xp.exp(x)
+
+
+class FragileLoss(Loss):
+    def forward(self, xp, y_true, y_pred):
+        values = xp.sum(y_pred * 0.0 + y_true, axis=-1)
+        return xp.where(values > 5, xp.inf, values), y_pred
+
+    def backward(self, xp, saved, dvalues):
+        return saved * 0.0
+
+
+class Holder(Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = Fragile()
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+
+    def forward(self, xp, x):
+        return self.inner.forward(xp, x)
+
+    def backward(self, xp, saved, dy):
+        return self.inner.backward(xp, saved, dy)
+
+
+def warning_of(model, x=BAD_ROW, y=TARGETS, **options):
+    """Train, and return the sentence of the only warning."""
+    options = {"batch_size": 2, "epochs": 3, "shuffle": False, "verbose": 0, **options}
+    with pytest.warns(NonFiniteWarning) as caught:
+        model.fit(x, y, **options)
+    (warning,) = [each for each in caught if each.category is NonFiniteWarning]
+    assert warning.filename == __file__
+    return str(warning.message)
+
+
+@pytest.mark.parametrize(
+    ("layers", "where"),
+    [
+        ([Fragile, Dense], "the output of fragile (Fragile) in the forward pass"),
+        ([Holder, Dense], "the output of fragile (Fragile) in the forward pass"),
+        ([Masked, Unmasked, Dense, Fragile], None),
+        ([FragileBackward, Dense], "the gradient of shift in the backward pass of fragile_backward (FragileBackward)"),
+    ],
+)
+def test_where_it_began_is_named(layers, where):
+    if where is None:  # an infinite value that does no harm comes first
+        model = compiled(Masked(), Unmasked(), Dense(1, bias_initializer="ones"), Fragile())
+        expected = "It began in batch 1 of epoch 1: the output of fragile (Fragile) in the forward pass is not finite."
+        model.layers[2].build((None, 3))
+        model.layers[2].bias = np.full(1, 6.0)
+    else:
+        model = compiled(*(kind(1) if kind is Dense else kind() for kind in layers))
+        expected = f"It began in batch 3 of epoch 1: {where} is not finite."
+    assert warning_of(model) == f"fit: the loss must be finite. Received: loss=nan in epoch 1. {expected} {HINT}"
+
+
+def test_the_gradient_of_an_input_is_named():
+    model = compiled(Dense(3, kernel_initializer="identity", trainable=True), FragileInput(), Dense(1))
+    assert warning_of(model) == (
+        "fit: the loss must be finite. Received: loss=nan in epoch 1. It began in batch 3 of epoch 1: "
+        f"the gradient of the input in the backward pass of fragile_input (FragileInput) is not finite. {HINT}"
+    )
+
+
+def test_a_loss_is_named():
+    targets = TARGETS.copy()
+    targets[6] = 9.0
+    assert warning_of(compiled(Dense(1), loss=FragileLoss()), y=targets) == (
+        "fit: the loss must be finite. Received: loss=inf in epoch 1. It began in batch 4 of epoch 1: "
+        f"the loss fragile_loss (FragileLoss) is not finite. {HINT}"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
+def test_an_update_is_named():
+    model = compiled(Dense(1, kernel_initializer="ones"))
+    model.optimizer.learning_rate = 1e39  # beyond float32
+    assert warning_of(model, x=ROWS) == (
+        "fit: the loss must be finite. Received: loss=nan in epoch 1. It began in batch 1 of epoch 1: "
+        f"dense/kernel, after the update by sgd, is not finite. {HINT}"
+    )
+
+
+def test_weights_that_were_not_finite_at_first_are_named():
+    model = compiled(Dense(2), Dense(1))
+    model.build((None, 3))
+    model.layers[1].bias = np.array([np.nan])
+    assert warning_of(model, x=ROWS) == (
+        "fit: the loss must be finite. Received: loss=nan in epoch 1. dense_1/bias was not finite before epoch 1. "
+        + HINT
+    )
+
+
+@pytest.mark.parametrize("share", [math.inf, 1e-9])  # a copy before each epoch, and only before the first
+def test_batches_of_later_epochs_are_found_again_in_their_order(share, monkeypatch):
+    monkeypatch.setattr(trouble, "SHARE", share)
+    rows = BAD_ROW.copy()
+    rows[5] = 4.0  # beyond 5 once the kernel, which grows, has passed 5/4
+    model = compiled(Dense(3, kernel_initializer="identity", use_bias=False), Grow(), Fragile(), Dense(1))
+    message = warning_of(model, x=rows, epochs=8, shuffle=True)
+    # x counts as x (1 + passes / 8): above 5 from the third step in the row's favour on.
+    order = [row_order(0, 8)(number) for number in range(1, 9)]
+    batches = [list(rows).index(5) // 2 for rows in order]
+    factor, first = 1.0, None
+    for epoch, batch in enumerate(batches):
+        for number in range(4):
+            factor += 0.05
+            if first is None and number == batch and 4.0 * factor > 5:
+                first = epoch + 1, number + 1
+    assert first is not None
+    assert first[0] > 1
+    assert message == (
+        f"fit: the loss must be finite. Received: loss=nan in epoch {first[0]}. It began in batch {first[1]} of "
+        f"epoch {first[0]}: the output of fragile (Fragile) in the forward pass is not finite. {HINT}"
+    )
+
+
+class Grow(Layer):
+    """x times a factor that grows by 0.05 in each step of training, beginning with the first."""
+
+    def build(self, input_shape):
+        self.factor = self.add_weight("factor", (), "ones", dtype="float64", trainable=False)
+
+    def forward(self, xp, x, *, training=False):
+        if training:
+            xp.assign_add(self.factor, 0.05)
+        return x * xp.astype(self.factor, x.dtype), xp.astype(self.factor + 0.0, x.dtype)
+
+    def backward(self, xp, saved, dy):
+        return dy * saved * 0.0, {}
+
+
+def test_training_goes_on_as_if_nobody_had_looked(monkeypatch):
+    def run():
+        model = compiled(Dense(3), Dropout(0.5), Fragile(), Dense(1), metrics=["mae"])
+        model.optimizer.learning_rate = 0.001
+        message = warning_of(model, epochs=4, shuffle=True)
+        return model, message
+
+    looked, message = run()
+    assert "It began in batch" in message
+    monkeypatch.setattr(trouble, "LARGEST", 0)
+    plain, message = run()
+    assert "Not finite now: 'dense/kernel', 'dense/bias', 'dense_1/kernel', 'dense_1/bias'." in message
+    np.testing.assert_equal(looked.history.history, plain.history.history)
+    assert looked.optimizer.iterations == plain.optimizer.iterations == 16
+    for ours, theirs in zip(looked.variables, plain.variables, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    assert looked.metrics[1].result() != 0
+    np.testing.assert_equal(looked.metrics[1].result(), plain.metrics[1].result())
+
+
+class Loader:
+    """An iterable of batches."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+def test_of_iterables_the_weights_are_named():
+    batches = Loader([(BAD_ROW[start : start + 2], TARGETS[start : start + 2]) for start in range(0, 8, 2)])
+    with pytest.warns(NonFiniteWarning) as caught:
+        compiled(Fragile(), Dense(1)).fit(batches, epochs=2, verbose=0)
+    assert [str(warning.message) for warning in caught] == [
+        "fit: the loss must be finite. Received: loss=nan in epoch 1. Not finite now: 'dense/kernel', 'dense/bias'. "
+        + HINT
+    ]
+    targets = TARGETS * 9
+    with pytest.warns(NonFiniteWarning) as caught:
+        compiled(Dense(1), loss=FragileLoss()).fit(Loader([(ROWS, targets)]), epochs=2, verbose=0)
+    assert [str(warning.message) for warning in caught] == [
+        f"fit: the loss must be finite. Received: loss=inf in epoch 1. All weights are finite still. {HINT}"
+    ]
+
+
+def test_a_learning_rate_that_a_callback_changed_is_not_guessed(monkeypatch):
+    monkeypatch.setattr(trouble, "SHARE", 1e-9)
+
+    class Rise(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                self.model.optimizer.learning_rate = 1e39
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("always", NonFiniteWarning)
+        model = compiled(Dense(1, kernel_initializer="ones"))
+        message = warning_of_any(model, Rise())
+        assert message.startswith("fit: the loss must be finite. Received: loss=nan in epoch 3. Not finite now: ")
+        monkeypatch.setattr(trouble, "SHARE", math.inf)
+        model = compiled(Dense(1, kernel_initializer="ones"))
+        message = warning_of_any(model, Rise())
+    assert message == (
+        "fit: the loss must be finite. Received: loss=nan in epoch 3. It began in batch 1 of epoch 3: "
+        f"dense/kernel, after the update by sgd, is not finite. {HINT}"
+    )
+
+
+def warning_of_any(model, callback):
+    with pytest.warns(NonFiniteWarning) as caught:
+        model.fit(ROWS, TARGETS, batch_size=2, epochs=4, verbose=0, callbacks=[callback])
+    (message,) = [str(warning.message) for warning in caught if warning.category is NonFiniteWarning]
+    return message
+
+
+def test_a_finite_run_reads_nothing_more(monkeypatch):
+    def reads():
+        count = 0
+        to_numpy = NumpyBackend.to_numpy
+
+        def counted(self, array):
+            nonlocal count
+            count += 1
+            return to_numpy(self, array)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(NumpyBackend, "to_numpy", counted)
+            compiled(Dense(1)).fit(ROWS, TARGETS, batch_size=2, epochs=5, verbose=0)
+        return count
+
+    monkeypatch.setattr(trouble, "SHARE", math.inf)
+    watched = reads()
+    monkeypatch.setattr(trouble.FiniteWatch, "begin_epoch", lambda self, epoch: None)
+    monkeypatch.setattr(trouble.FiniteWatch, "end_epoch", lambda self, epoch, loss: None)
+    assert watched == reads()
