@@ -41,6 +41,16 @@ def argument_names(cls: type) -> frozenset[str] | None:
     return None if takes_more else frozenset(names)
 
 
+def _fresh(value: Any, made: dict[int, Any]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_fresh(item, made) for item in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportCallIssue]
+    if not isinstance(value, Configurable):
+        return value  # pyright: ignore[reportUnknownVariableType]
+    if id(value) not in made:
+        made[id(value)] = type(value).from_config(value.get_config())
+    return made[id(value)]
+
+
 class Configurable:
     """Base of whatever is made from plain arguments: layers, losses, metrics, optimizers, initializers, callbacks.
 
@@ -91,8 +101,9 @@ class Configurable:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make an object from what `get_config` returned."""
-        return cls(**config)
+        """Make an object from what `get_config` returned, with fresh objects inside; one met twice stays one."""
+        made: dict[int, Any] = {}
+        return cls(**{name: _fresh(value, made) for name, value in config.items()})
 
     def __repr__(self) -> str:
         args, kwargs = self._arguments

@@ -1,0 +1,38 @@
+"""Objects that remember how they were made."""
+
+from __future__ import annotations
+
+from layerkit import Sequential
+from layerkit.initializers import HeNormal
+from layerkit.layers import Dense, Sigmoid
+from layerkit.losses import Huber
+from layerkit.optimizers import Adam
+
+
+def test_a_configuration_holds_defaults_and_what_goes_to_bases():
+    assert Adam(0.1, clipnorm=1.0).get_config() == {
+        "learning_rate": 0.1,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-7,
+        "amsgrad": False,
+        "weight_decay": None,
+        "clipnorm": 1.0,
+        "clipvalue": None,
+        "global_clipnorm": None,
+        "name": "adam",
+    }
+    assert Huber.from_config(Huber(0.5).get_config()).delta == 0.5
+
+
+def test_a_copy_has_objects_of_its_own_and_keeps_what_was_shared():
+    shared = Dense(3, kernel_initializer=HeNormal(seed=1))
+    model = Sequential([shared, Sigmoid(), shared])
+    copy = Sequential.from_config(model.get_config())
+    assert [type(layer) for layer in copy.layers] == [Dense, Sigmoid, Dense]
+    assert copy.layers[0] is copy.layers[2]
+    assert not set(map(id, copy.layers)) & set(map(id, model.layers))
+    assert copy.layers[0].kernel_initializer is not shared.kernel_initializer
+    assert copy.layers[0].kernel_initializer.seed == 1
+    copy.build((None, 3))
+    assert not model.built
