@@ -227,7 +227,9 @@ def test_dropout_acts_in_training_alone():
     x = np.ones((1, 100))
     np.testing.assert_array_equal(model.predict(x, verbose=0), x)
     np.testing.assert_array_equal(model(x), x)
-    assert set(np.unique(model(x, training=True))) == {0.0, 2.0}
+    first, second = model(x, training=True), model(x, training=True)
+    assert set(np.unique(first)) == {0.0, 2.0}
+    assert not np.array_equal(first, second)
 
 
 def test_evaluation_and_prediction_change_nothing():
