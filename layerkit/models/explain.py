@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from layerkit.layers import Layer
     from layerkit.models.model import Model
-    from layerkit.xp import Array
+    from layerkit.xp import Array, Variable
 
 MOST_WEIGHTS, MOST_ROWS = 200, 20
 NUMBERS_A_LINE = 8
@@ -110,99 +110,112 @@ class _Work:
         self.model, self.xp = model, model.xp
         self.digits = 8 if model.dtype == "float64" else 6
         self.real = copy.deepcopy(model)
+        self.first: dict[Variable, Any] = {variable: variable.numpy() for variable in model.weights}
         self.lines: list[Line] = []
 
     def explained(self, batch: Sequence[Any], real_step: Callable[[Model], float]) -> Explanation:
-        model, xp = self.model, self.xp
-        optimizer, loss = model.optimizer, model.loss
-        assert loss is not None  # noqa: S101 - checked before
+        xp = self.xp
         with xp.on_device():
             x, y_true = (xp.asarray(part) for part in batch[:2])
-            stages = _stages(model)
-            first = {variable: variable.numpy() for variable in model.weights}
-            passes: list[tuple[Any, Array]] = []
-            self.head("FORWARD", "The x of a layer is the y of the layer before.")
-            self.show("x", x)
-            for name, layer in stages:
-                before = x
-                x, saved = layer.run_forward(xp, x, training=True)
-                passes.append((saved, before))
-                self.head(_label(name, layer), _formula(layer, "y"))
-                for key, variable in layer.named_weights().items():
-                    self.show(key, first[variable])
-                if isinstance(layer, Dense):
-                    self.sums(layer, before, x)
-                self.show("y", x)
-
-            values, loss_saved = loss.forward(xp, y_true, x)
-            total, dvalues = loss.reduce(xp, y_true, values)
-            dy = loss.backward(xp, loss_saved, dvalues)
-            self.head("LOSS", "v has a value for each sample; L is one number.")
-            logits = ", from logits" if getattr(loss, "from_logits", False) else ""
-            self.head(_label(loss.name, loss), _formula(loss, "v") + logits)
-            for label, array in (("y_true", y_true), ("y_pred", x), ("v", values)):
-                self.show(label, array, by_sample=True)
-            counted = loss.counted(xp, y_true)
-            count = max(1, values.size if counted is None else int(xp.to_numpy(counted).sum()))
-            divided = "" if loss.reduction == "sum" else f" / {count}"
-            self.say("L", f"sum of v{divided} = {self.short(xp.to_numpy(total)[()])}")
-
-            self.head("BACKWARD", "dx stands for dL/dx. The dy of a layer is the dx of the layer behind it.")
-            self.head(_label(loss.name, loss), _formula(loss, "dy_pred"))
-            self.show("dv", dvalues, by_sample=True)
-            self.show("dy_pred", dy)
-            found: dict[Any, Any] = {}
-            for (name, layer), (saved, _) in zip(reversed(stages), reversed(passes), strict=True):
-                self.head(_label(name, layer), _formula(layer, "dx"))
-                if isinstance(layer, ActivationLayer) and not isinstance(layer, Softmax):
-                    self.show("dy/dx", layer.run_backward(xp, saved, xp.ones_like(dy))[0])
-                dx, gradients = layer.run_backward(xp, saved, dy)
-                for key, variable in layer.named_weights().items():
-                    if key in gradients:
-                        gradient = xp.to_numpy(gradients[key])
-                        self.show("d" + key, gradient)
-                        found[variable] = found.get(variable, 0.0) + gradient
-                if dx is not None:
-                    self.show("dx", dx)
-                    dy = dx
-
-        rate = optimizer.learning_rate
-        clips = optimizer.clipvalue, optimizer.clipnorm, optimizer.global_clipnorm
-        clipped = any(clip is not None for clip in clips)
-        plain = type(optimizer) is SGD and not (optimizer.momentum or optimizer.weight_decay or clipped)
+            y_pred, passes = self.forward(x)
+            total, dy = self.loss(y_true, y_pred)
+            gradients = self.backward(dy, passes)
         loss_of_step = real_step(self.real)
         self.agree("the loss", float(xp.to_numpy(total)), loss_of_step)
-        formula = (
-            "w - learning_rate * dw" if plain else f"w + the change that {type(optimizer).__name__} makes of g = dw"
-        )
+        self.update(gradients)
+        rows, weights = len(batch[0]), self.model.count_params()
+        title = f'One training step of "{self.model.name}", worked out: {_of(rows, "row")}, {_of(weights, "weight")}'
+        return Explanation(title, self.lines)
+
+    def forward(self, x: Array) -> tuple[Array, list[tuple[str, Layer, Any]]]:
+        """Return the output, and each layer with its name and what its backward needs."""
+        passes: list[tuple[str, Layer, Any]] = []
+        self.head("FORWARD", "The x of a layer is the y of the layer before.")
+        self.show("x", x)
+        for name, layer in _stages(self.model):
+            y, saved = layer.run_forward(self.xp, x, training=True)
+            passes.append((name, layer, saved))
+            self.head(_label(name, layer), _formula(layer, "y"))
+            for key, variable in layer.named_weights().items():
+                self.show(key, self.first[variable])
+            if isinstance(layer, Dense):
+                self.sums(layer, x, y)
+            self.show("y", y)
+            x = y
+        return x, passes
+
+    def loss(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+        """Return the loss, and its derivative with respect to y_pred."""
+        xp, loss = self.xp, self.model.loss
+        assert loss is not None  # noqa: S101 - checked before
+        values, saved = loss.forward(xp, y_true, y_pred)
+        total, dvalues = loss.reduce(xp, y_true, values)
+        dy_pred = loss.backward(xp, saved, dvalues)
+        label = _label(loss.name, loss)
+        self.head("LOSS", "v has a value for each sample; L is one number.")
+        self.head(label, _formula(loss, "v") + (", from logits" if getattr(loss, "from_logits", False) else ""))
+        for name, array in (("y_true", y_true), ("y_pred", y_pred), ("v", values)):
+            self.show(name, array, by_sample=True)
+        counted = loss.counted(xp, y_true)
+        count = max(1, values.size if counted is None else int(xp.to_numpy(counted).sum()))
+        divided = "" if loss.reduction == "sum" else f" / {count}"
+        self.say("L", f"sum of v{divided} = {self.short(xp.to_numpy(total)[()])}")
+        self.head("BACKWARD", "dx stands for dL/dx. The dy of a layer is the dx of the layer behind it.")
+        self.head(label, _formula(loss, "dy_pred"))
+        self.show("dv", dvalues, by_sample=True)
+        self.show("dy_pred", dy_pred)
+        return total, dy_pred
+
+    def backward(self, dy: Array, passes: Sequence[tuple[str, Layer, Any]]) -> dict[Variable, Any]:
+        """Return the gradients of the weights, on the host; of one used twice, the sum."""
+        xp = self.xp
+        found: dict[Variable, Any] = {}
+        for name, layer, saved in reversed(passes):
+            self.head(_label(name, layer), _formula(layer, "dx"))
+            if isinstance(layer, ActivationLayer) and not isinstance(layer, Softmax):
+                self.show("dy/dx", layer.run_backward(xp, saved, xp.ones_like(dy))[0])
+            dx, gradients = layer.run_backward(xp, saved, dy)
+            for key, variable in layer.named_weights().items():
+                if key in gradients:
+                    gradient = xp.to_numpy(gradients[key])
+                    self.show("d" + key, gradient)
+                    found[variable] = found.get(variable, 0.0) + gradient
+            if dx is not None:
+                self.show("dx", dx)
+                dy = dx
+        return found
+
+    def update(self, gradients: dict[Variable, Any]) -> None:
+        """Add old and new weights; of plain SGD, worked out, and of other rules as the real step made them."""
+        optimizer = self.model.optimizer
+        kind, rate = type(optimizer), optimizer.learning_rate
+        clipped = any(clip is not None for clip in (optimizer.clipvalue, optimizer.clipnorm, optimizer.global_clipnorm))
+        plain = kind is SGD and not (optimizer.momentum or optimizer.weight_decay or clipped)  # type: ignore[attr-defined]
+        formula = "w - learning_rate * dw" if plain else f"w + the change that {kind.__name__} makes of g = dw"
         self.head("UPDATE", f"w_new = {formula}, with learning_rate = {rate:g}.")
         if not isinstance(optimizer, SGD):
-            for rule in re.findall(r"``([^`]+ ← [^`]+)``", (type(optimizer).__doc__ or "").partition("With ")[0]):
+            for rule in re.findall(r"``([^`]+ ← [^`]+)``", (kind.__doc__ or "").partition("With ")[0]):
                 self.say("", rule)
-        trained = set(model.trainable_weights)
-        for variable, after in zip(first, self.real.weights, strict=True):
-            w = first[variable]
+        trained = set(self.model.trainable_weights)
+        for (variable, w), real in zip(self.first.items(), self.real.weights, strict=True):
+            after = real.numpy()
             if variable not in trained:
-                kept = np.array_equal(w, after.numpy(), equal_nan=True)
+                kept = np.array_equal(w, after, equal_nan=True)
                 self.head(variable.path, "is not trained" + ("." if kept else ", but changed by its layer."))
                 continue
             self.head(variable.path)
-            g = found[variable]
+            g = gradients[variable]
             if not clipped:
-                self.agree(f"the gradient of {variable.path}", g, xp.to_numpy(self.real.optimizer.gradient(after)))
-            new = w - np.asarray(rate, w.dtype) * g if plain else after.numpy()
-            self.agree(variable.path, new, after.numpy())
+                self.agree(f"the gradient of {variable.path}", g, self.xp.to_numpy(self.real.optimizer.gradient(real)))
+            new = w - np.asarray(rate, w.dtype) * g if plain else after
+            self.agree(variable.path, new, after, scale=w)
             for place in np.ndindex(w.shape):
-                old, slope = self.short(w[place]), self.short(g[place])
+                old, slope, changed = self.short(w[place]), self.short(g[place]), self.short(new[place])
                 if plain:
-                    step = f"- {rate:g} * {_bracketed(slope)}"
+                    told = f"{old} - {rate:g} * {_bracketed(slope)} = {changed}"
                 else:
-                    step = f"+ {_bracketed(self.short(new[place] - w[place]))}"
-                told = "" if plain else f"   (dw = {slope})"
-                self.say(_place("w", place), f"{old} {step} = {self.short(new[place])}{told}")
-        rows, weights = len(batch[0]), model.count_params()
-        title = f'One training step of "{model.name}", worked out: {_of(rows, "row")}, {_of(weights, "weight")}'
-        return Explanation(title, self.lines)
+                    told = f"{old} + {_bracketed(self.short(new[place] - w[place]))} = {changed}   (dw = {slope})"
+                self.say(_place("w", place), told)
 
     # Writing.
 
@@ -247,11 +260,11 @@ class _Work:
         text = self.number(value)
         return text if "e" in text or "." not in text else text.rstrip("0").rstrip(".")
 
-    def agree(self, what: str, shown: Any, real: Any) -> None:
-        """Check that what is shown is what the step does."""
+    def agree(self, what: str, shown: Any, real: Any, *, scale: Any = 0.0) -> None:
+        """Check that what is shown is what the step does, but for the rounding of numbers as large as these."""
         tolerance = 64 * float(np.finfo(self.model.dtype).eps)
-        scale = float(np.max(np.abs(real), initial=0.0))
-        if not np.allclose(shown, real, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
+        largest = max(float(np.max(np.abs(values), initial=0.0)) for values in (real, scale))
+        if not np.allclose(shown, real, rtol=tolerance, atol=tolerance * largest, equal_nan=True):
             raise ContractError(
                 f"explain: the numbers shown must be those of a real step. Received: for {what}, "
                 f"{np.asarray(shown).tolist()}, where a step gives {np.asarray(real).tolist()}. "

@@ -80,6 +80,53 @@ class Learnt(Layer):
         return x + self.inner(xp.ones((1, 2), dtype=getattr(xp, self.dtype)))
 
 
+class Told(Block):
+    """``y = x + (how often the inner layer ran, after it ran - before)``, in training 1."""
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)  # because `call` asks for its state before it calls it
+
+    def call(self, xp, x, *, training=False):
+        before = 1.0 * self.inner.passes
+        return self.inner(x, training=training) + (self.inner.passes - before)
+
+
+class Reshaping(Block):
+    """``y = f(x)``, where f is built for rows, and meets stacks of rows too."""
+
+    def call(self, xp, x, *, training=False):
+        rows = self.inner(x)
+        return 0.5 * (rows + xp.reshape(self.inner(xp.reshape(x, (-1, 1, 3))), rows.shape))
+
+
+class Scaled(Layer):
+    """``y = s f(x)``: a weight of its own, an inner layer, and a shape that no pass is needed for."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = Dense(3)
+
+    def build(self, input_shape):
+        self.s = self.add_weight("s", (), "ones")
+
+    def call(self, xp, x):
+        return self.s * self.inner(x)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class ScaledTwice(Scaled):
+    """``y = t s f(x)``, whose build calls that of its base."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.t = self.add_weight("t", (), "ones")
+
+    def call(self, xp, x):
+        return self.t * super().call(xp, x)
+
+
 def model_of(xp, *layers):
     model = Sequential([Input((3,)), *layers], seed=2, backend=xp, dtype="float64")
     model.compile(SGD(learning_rate=1.0), "mse")
@@ -96,6 +143,26 @@ def test_an_inner_layer_is_built_with_the_outer_one(xp):
         *(f"inner/dense_1/{name}" for name in ("kernel", "bias")),
     ]
     assert model.count_params() == 12 + 4 + 16 + 4 + 4 + 12 + 3
+
+
+@pytest.mark.parametrize(("layer", "own"), [(Scaled, 1), (ScaledTwice, 2)])
+def test_inner_layers_are_built_once_the_weights_of_the_outer_one_are_there(xp, layer, own):
+    assert model_of(xp, layer()).count_params() == own + 9 + 3
+    check_layer(layer(), (4, 3), xp=xp)
+
+
+def test_state_that_an_inner_layer_changed_is_read_anew(xp):
+    told = Told(Counted())
+    model_of(xp, told)
+    y, _ = told.forward(xp, xp.asarray(X), training=True)
+    np.testing.assert_allclose(xp.to_numpy(y), X + 1, rtol=1e-12)
+
+
+def test_an_inner_layer_may_meet_other_shapes(xp):
+    layer = Reshaping(Shift())
+    model_of(xp, layer)
+    y, _ = layer.forward(xp, xp.asarray(X))
+    np.testing.assert_allclose(xp.to_numpy(y), X, rtol=1e-12)
 
 
 def test_a_failed_build_leaves_no_inner_layer_built(xp):
