@@ -32,7 +32,7 @@ class Shift(Layer):
         self.b = self.add_weight("b", (input_shape[-1],), "zeros")
 
     def forward(self, xp, x):
-        return x + self.b, None
+        return xp.add(x, self.b), None
 
     def backward(self, xp, saved, dy):
         return dy, {"b": xp.sum(dy, axis=0)}
