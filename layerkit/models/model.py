@@ -399,7 +399,7 @@ class Model(Layer):
         verbose = check_verbose(verbose, "evaluate")
         chosen = check_callbacks(callbacks)
         _check_counts("evaluate", 1, batch_size=batch_size, steps=steps)
-        if step.loss is None and len(step.names) == 1:
+        if not step.names:
             raise NotReadyError(
                 "evaluate: there must be a loss or a metric to measure. Received: compile(loss=None). "
                 "Give compile a loss."

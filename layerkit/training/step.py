@@ -70,7 +70,8 @@ class Step:
         self._targets: list[tuple[str, Array]] = []
         self._known: frozenset[str] = frozenset()
         self._planned: int | None = None
-        self.names = _names(metrics, weighted_metrics)
+        names = _names(metrics, weighted_metrics)
+        self.names = names if loss is not None else names[1:]
 
     def resolve(self, target_shape: Shape, output_shape: Shape) -> None:
         """Make the metrics, now that the shapes are known which "accuracy" depends on."""
@@ -103,8 +104,8 @@ class Step:
 
     @property
     def all_metrics(self) -> list[Metric]:
-        """The mean loss, and the metrics."""
-        return [self.loss_total, *self.metrics, *self.weighted]
+        """The mean loss if there is one, and the metrics."""
+        return [*([] if self.loss is None else [self.loss_total]), *self.metrics, *self.weighted]
 
     def reset(self) -> None:
         """Forget all batches."""

@@ -402,6 +402,15 @@ def test_evaluate_returns_a_number_a_list_or_names():
     assert values[0] == values[2] != values[1]
 
 
+def test_without_a_loss_the_metrics_are_measured_alone():
+    model = linear(loss=None, metrics=["mae", "mse"])
+    error = X @ model.get_weights()[0] + model.get_weights()[1] - Y
+    expected = {"mae": np.mean(np.abs(error)), "mse": np.mean(error**2)}
+    assert model.evaluate(X, Y, batch_size=4, verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-12)
+    model.compile(loss=None, metrics=["mae"])
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(expected["mae"], rel=1e-12)
+
+
 def test_history_is_returned_and_kept():
     model = linear(metrics=["mae"])
     history = model.fit(X, Y, epochs=2, verbose=0)
