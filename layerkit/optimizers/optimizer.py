@@ -272,7 +272,7 @@ class Optimizer(Configurable):
         elif self.clipnorm is not None:
             for g in self._gradients:
                 xp.assign(g, g * (self.clipnorm / xp.maximum(xp.sqrt(xp.sum(g * g)), self.clipnorm)))
-        elif self.global_clipnorm is not None:
+        elif self.global_clipnorm is not None and self._segments:
             squares = [xp.sum(segment.gradient * segment.gradient) for segment in self._segments]
             norm = xp.sqrt(sum(squares[1:], squares[0]))
             for segment in self._segments:
