@@ -522,7 +522,8 @@ class Layer(HoldsState, Configurable):
             result = self.backward(xp, saved, dy, input_gradient=input_gradient)
         else:
             result = self.backward(xp, saved, dy)
-        return self._pair("backward", "(dx, grads)", result)
+        # In the common case no call is made: this runs for each layer of each step.
+        return result if type(result) is tuple and len(result) == 2 else self._pair("backward", "(dx, grads)", result)
 
     def _pair(self, method: str, wanted: str, result: Any) -> Any:
         if not is_a(result, tuple) or len(result) != 2:
