@@ -5,6 +5,8 @@ from __future__ import annotations
 import array
 import itertools
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
 import pytest
@@ -495,3 +497,33 @@ def test_batches_may_reuse_their_memory():
     assert_equal(model.get_weights(), twin.get_weights())
     same = Sequential([Linear()]).predict((x for x, _ in reusing()), verbose=0)
     np.testing.assert_array_equal(same, X[:8])
+
+
+# Any number of rows, of any size of batch.
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(
+    rows=st.integers(1, 40),
+    batch_size=st.integers(1, 50),
+    dtype=st.sampled_from(["float32", "float64", "int16", "bool"]),
+    width=st.integers(1, 4),
+    shuffle=st.booleans(),
+    chunk_bytes=st.sampled_from([8, 1 << 24]),
+)
+def test_each_row_comes_once_an_epoch_whatever_the_sizes(rows, batch_size, dtype, width, shuffle, chunk_bytes):
+    """A sum over all rows: the gradient of a linear model's loss "sum" at rate 1, whatever the batches."""
+    x = (np.arange(rows * width).reshape(rows, width) % 2).astype(dtype)
+    model = Sequential([layerkit.Input((width,)), Dense(1, kernel_initializer="zeros")], dtype="float64")
+    spy = layerkit.losses.MeanAbsoluteError(reduction="sum")  # its derivative is -1 for targets far above the output
+    model.compile(layerkit.optimizers.SGD(1.0), spy)
+    with pytest.MonkeyPatch.context() as patch:
+        for room in (arrays, data):
+            patch.setattr(room, "CHUNK_BYTES", chunk_bytes)
+        model.fit(x, np.full((rows, 1), 1e9), batch_size=batch_size, shuffle=shuffle, verbose=0)
+        predicted = model.predict(x, batch_size=batch_size, verbose=0)
+    kernel, bias = model.get_weights()
+    np.testing.assert_array_equal(kernel[:, 0], x.astype(float).sum(axis=0))
+    assert bias == rows
+    np.testing.assert_allclose(predicted, x.astype(float) @ kernel + bias, rtol=1e-14)
+    assert model.optimizer.iterations == -(-rows // batch_size)
