@@ -502,7 +502,7 @@ def test_batches_may_reuse_their_memory():
 # Any number of rows, of any size of batch.
 
 
-@hypothesis.settings(deadline=None)
+@hypothesis.settings(deadline=None, derandomize=True)
 @hypothesis.given(
     rows=st.integers(1, 40),
     batch_size=st.integers(1, 50),
