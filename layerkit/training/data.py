@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from layerkit.checks import is_a
+from layerkit.checks import is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, ShapeError
 from layerkit.training.arrays import CHUNK_BYTES, as_array, check_finite, check_range, is_array
 
@@ -118,15 +118,14 @@ class Rules:
         self, class_weight: dict[int, float], y: NDArray[Any], weights: NDArray[Any] | None
     ) -> NDArray[Any]:
         """Return the weight of each sample's class, times the sample's own."""
-        classes: float = math.inf
+        classes: float = 2 if self.loss is not None and self.loss.target_range else math.inf
         if self.loss is not None and self.loss.labels:
             classes = max(output[-1] or math.inf for output in self._outputs.values())
         elif y.ndim > 1:
-            classes = y.shape[-1] if y.shape[-1] > 1 else math.inf
+            classes = y.shape[-1] if y.shape[-1] > 1 else classes
             y = np.argmax(y, axis=-1) if y.shape[-1] > 1 else y[..., 0]
         check_range(y, -np.inf, np.inf, "fit: class_weight needs targets that are classes, whole numbers.", whole=True)
-        strange = [index for index in class_weight if not 0 <= index < classes]
-        if strange:
+        if max(class_weight, default=0) >= classes:
             raise ArgumentError(
                 f"fit: class_weight must have indices of classes, from 0 to {classes - 1}. "
                 f"Received: class_weight={class_weight}"
@@ -146,15 +145,15 @@ def check_class_weight(class_weight: Any) -> dict[int, float] | None:
     if class_weight is None:
         return None
     right = is_a(class_weight, dict) and all(
-        hasattr(index, "__index__") and is_a(weight, int, float, np.number) and 0 <= weight < math.inf
+        is_integer(index) and index >= 0 and is_a(weight, int, float, np.number) and 0 <= weight < math.inf
         for index, weight in class_weight.items()
     )
     if not right:
         raise ArgumentError(
-            f"fit: class_weight must be a dictionary from class indices to numbers of at least 0. "
+            f"fit: class_weight must be a dictionary from class indices, from 0 on, to numbers of at least 0. "
             f"Received: class_weight={class_weight!r}"
         )
-    return {index.__index__(): float(weight) for index, weight in class_weight.items()}
+    return {int(index): float(weight) for index, weight in class_weight.items()}
 
 
 class Data(Protocol):
