@@ -15,7 +15,6 @@ from layerkit.callbacks.callback import CallbackList, check_callbacks
 from layerkit.checks import check_count, check_flag, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
 from layerkit.layers.layer import Home, Layer, LayerArguments, Shape
-from layerkit.models.gradients import GradientTable, check_gradients
 from layerkit.models.summary import printable, summary
 from layerkit.names import nearest
 from layerkit.training import loop
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from layerkit.losses import Loss
     from layerkit.metrics import Metric
     from layerkit.models.explain import Explanation
+    from layerkit.models.gradients import GradientTable
     from layerkit.optimizers import Optimizer
     from layerkit.xp import Array, Backend
 
@@ -515,6 +515,8 @@ class Model(Layer):
             NotReadyError: `compile` was not called, or there is no loss or no trainable weight.
             ShapeError, DataError: the data does not fit.
         """
+        from layerkit.models.gradients import check_gradients  # seldom needed
+
         self._check_trains(self._compiled("check_gradients"))
         check_positive("check_gradients", tolerance=tolerance)
         check_count("check_gradients", 0, seed=seed)
