@@ -14,7 +14,7 @@ import numpy as np
 
 from layerkit.checks import is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, ShapeError
-from layerkit.training.arrays import CHUNK_BYTES, as_array, check_finite, check_range, is_array
+from layerkit.training.arrays import CHUNK_BYTES, Pages, as_array, check_finite, check_range, is_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -254,8 +254,11 @@ class _Column:
         self._converted = self.array.dtype == self.dtype
         self._shape = (batch_size, *array.shape[1:])
         self._buffer: NDArray[Any] | None = None
+        self._pages = Pages(self.array)
 
     def rows(self, start: int, stop: int, order: NDArray[Any] | None) -> NDArray[Any]:
+        if order is None:
+            self._pages.read(stop - start)
         if order is None and self._converted:
             return self.array[start:stop]
         if self._buffer is None:

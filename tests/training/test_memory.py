@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import re
 import tracemalloc
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from layerkit import Sequential
+from layerkit.callbacks import LambdaCallback
 from layerkit.layers import Dense
 
 MB = 1 << 20
@@ -52,6 +55,48 @@ def test_a_memory_map_is_never_loaded_whole(tmp_path, dtype):
     assert peak_of(lambda: model.fit(x, y, batch_size=8192, validation_split=0.5, verbose=0)) < 40 * MB
     assert peak_of(lambda: model.evaluate(x, y, batch_size=8192, verbose=0)) < 40 * MB
     assert peak_of(lambda: model.predict(x, batch_size=8192, verbose=0)) < 40 * MB
+
+
+def pages_of_files() -> int:
+    """Return how many bytes of files this process has in its memory."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(re.search(r"RssFile:\s+(\d+) kB", status)[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell what is resident")
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_the_pages_of_a_memory_map_are_given_back(tmp_path, mode):
+    rows = 512 * MB // (4 * 1024)
+    mapped(tmp_path, "x", rows, 1024, "float32").flush()
+    x = np.memmap(tmp_path / "x", mode=mode, dtype="float32", shape=(rows, 1024))
+    before, largest = pages_of_files(), []
+    watch = LambdaCallback(on_train_batch_end=lambda batch, logs: largest.append(pages_of_files()))
+    a_model().fit(
+        x,
+        np.zeros((rows, 1)),
+        batch_size=256,
+        shuffle=False,
+        callbacks=watch,
+        verbose=0,
+    )
+    assert max(largest) - before < 128 * MB
+
+
+def test_what_was_written_to_a_private_memory_map_is_kept(tmp_path):
+    rows = 96 * MB // (4 * WIDTH)
+    mapped(tmp_path, "x", rows, WIDTH, "float32").flush()
+    x = np.memmap(tmp_path / "x", mode="c", dtype="float32", shape=(rows, WIDTH))
+    x[:] = 0.5
+    a_model().fit(x, np.zeros((rows, 1)), batch_size=8192, verbose=0)
+    assert x.min() == x.max() == 0.5
+
+
+def test_what_was_written_to_a_shared_memory_map_is_kept(tmp_path):
+    rows = 96 * MB // (4 * WIDTH)
+    x = mapped(tmp_path, "x", rows, WIDTH, "float32")
+    x[:] = 0.5
+    a_model().fit(x, np.zeros((rows, 1)), batch_size=8192, verbose=0)
+    assert x.min() == x.max() == 0.5
 
 
 def test_twice_the_rows_take_no_more_than_their_order(tmp_path):
