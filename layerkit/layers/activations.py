@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Unpack, override
 
 from layerkit.checks import check_at_least, check_flag, is_integer
-from layerkit.errors import ArgumentError, ShapeError
+from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
 from layerkit.functions import call_function
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.names import Names
@@ -34,7 +34,10 @@ class ActivationLayer(Layer):
 
     def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
         """Return dx from dy."""
-        raise NotImplementedError
+        raise MissingDerivativeError(
+            f"{self.name}: an activation must define derivative(self, xp, saved, dy). "
+            f"Received: {type(self).__name__}, which does not. Derive from Layer to give `call` alone."
+        )
 
     @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from layerkit.checks import check_fraction
-from layerkit.errors import ShapeError
+from layerkit.errors import ArgumentError, ShapeError
 from layerkit.metrics.mean import MeanMetric
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ class MatchMetric(MeanMetric):
 
     def matches(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
         """Return, for each sample, whether the prediction is right."""
-        raise NotImplementedError
+        raise ArgumentError(
+            f"{type(self).__name__}: an accuracy must define matches(self, xp, y_true, y_pred). Received: none."
+        )
 
     def same_shape(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
         """Return y_true in the shape of y_pred, from which it may differ by a last axis of length 1."""
