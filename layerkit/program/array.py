@@ -31,17 +31,14 @@ def leaves(value: Any) -> list[Any]:
 class RecordedArray:
     """A value under recording: what is done with it is noted by its recorder."""
 
-    __slots__ = ("__weakref__", "place", "recorder")
+    __slots__ = ("__weakref__", "place", "recorder", "value")
     __hash__ = None  # pyright: ignore[reportAssignmentType] - == compares elements, as for any array
 
-    def __init__(self, recorder: Recorder, place: Place) -> None:
+    def __init__(self, recorder: Recorder, place: Place, value: Any) -> None:
         self.recorder = recorder
         self.place = place
-
-    @property
-    def value(self) -> Any:
+        self.value = value
         """The value itself, on the recorder's base."""
-        return self.recorder.values[self.place]
 
     @property
     def shape(self) -> tuple[int, ...]:

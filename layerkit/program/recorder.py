@@ -75,7 +75,7 @@ class Recorder(Backend):
         """Return a value of `base` as a recorded one, to which derivatives can be taken."""
         place = Place(len(self.values))
         self.values.append(value)
-        return RecordedArray(self, place)
+        return RecordedArray(self, place, value)
 
     def variable(self, variable: Variable, value: Any) -> RecordedArray:
         """Return a variable's array as a recorded one: the same each time."""
@@ -85,7 +85,8 @@ class Recorder(Backend):
             kept = state if variable.trainable else self.base.astype(state, state.dtype)
             place = self.variables[variable] = self.input(kept).place
             self._states[place] = variable, state
-        return RecordedArray(self, self.variables[variable])
+        place = self.variables[variable]
+        return RecordedArray(self, place, self.values[place])
 
     def forget(self, variables: Iterable[Variable]) -> None:
         """Read these variables anew when they are next asked for: they may have been assigned to."""
@@ -94,7 +95,6 @@ class Recorder(Backend):
 
     def note(self, word: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a word on `base`, and note it if any argument is recorded."""
-        values = self.values
         inputs: list[Place] = []
         plain: list[Any] = []
         noted: list[Any] = []
@@ -104,7 +104,7 @@ class Recorder(Backend):
             if kind is RecordedArray and value.recorder is self:
                 inputs.append(value.place)
                 noted.append(value.place)
-                plain.append(values[value.place])
+                plain.append(value.value)
             elif kind in _WALKED:
                 nested = True
                 plain.append(self._split(value, inputs))
@@ -156,7 +156,7 @@ class Recorder(Backend):
         if kind is RecordedArray:
             if value.recorder is self:
                 inputs.append(value.place)
-                return self.values[value.place]
+                return value.value
             self._check_below(value.recorder)
         elif kind is tuple:
             return tuple([self._split(item, inputs) for item in value])
