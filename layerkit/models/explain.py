@@ -206,7 +206,7 @@ class _Work:
             self.head(variable.path)
             g = gradients[variable]
             if not clipped:
-                self.agree(f"the gradient of {variable.path}", g, self.xp.to_numpy(self.real.optimizer.gradient(real)))
+                self.agree(f"the gradient of {variable.path}", g, self.xp.to_numpy(self.real.optimizer.gradient(real).value))
             new = w - np.asarray(rate, w.dtype) * g if plain else after
             self.agree(variable.path, new, after, scale=w)
             for place in np.ndindex(w.shape):

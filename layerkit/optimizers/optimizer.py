@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from typing_extensions import override
@@ -11,7 +12,7 @@ from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
 from layerkit.xp.registry import backend
-from layerkit.xp.state import Variable, pack
+from layerkit.xp.state import State, Stretch, Variable, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,9 +33,9 @@ class OptimizerArguments(TypedDict, total=False):
 class Segment(NamedTuple):
     """A stretch of parameters, side by side in memory, that are updated by one call of the rule."""
 
-    parameters: Array
-    gradient: Array
-    slots: dict[str, Array]
+    parameters: State
+    gradient: State
+    slots: dict[str, State]
 
 
 class Optimizer(Configurable):
@@ -90,7 +91,8 @@ class Optimizer(Configurable):
         self._vectors: dict[str, dict[str, Variable]] = {}
         self._offsets: dict[Variable, int] = {}
         self._segments: list[Segment] = []
-        self._gradients: list[Array] = []
+        self._tiles: list[Segment] = []
+        self._gradients: list[State] = []
 
     # What a subclass gives.
 
@@ -187,11 +189,14 @@ class Optimizer(Configurable):
         for vectors in self._vectors.values():
             vectors["gradient"].move(xp)
 
-    def gradient(self, variable: Variable) -> Array:
+    def gradient(self, variable: Variable) -> State:
         """Return the state that holds this parameter's gradient: a stretch of the gradient vector."""
         offset = self._offsets[variable]
-        vector = self._vectors[variable.dtype]["gradient"].value
-        return self.xp.view(vector, offset, offset + variable.size, variable.shape)
+        vector = self._vectors[variable.dtype]["gradient"]
+        return self._stretch(vector, offset, offset + variable.size, variable.shape, f"gradient/{variable.path}")
+
+    def _stretch(self, vector: Variable, start: int, stop: int, shape: tuple[int, ...], path: str) -> Stretch:
+        return Stretch(self.xp, vector.value, start, stop, shape, path)
 
     def plan(self, variables: Sequence[Variable]) -> None:
         """Prepare to update these parameters and no others."""
@@ -209,33 +214,36 @@ class Optimizer(Configurable):
                 runs[-1].append(variable)
             else:
                 runs.append([variable])
-        self._segments = [tile for run in runs for tile in self._tiled(self._segment(run))]
+        self._segments = [self._segment(run) for run in runs]
+        self._tiles = [tile for segment in self._segments for tile in self._tiled(segment)]
         self._gradients = [self.gradient(variable) for variable in chosen]
 
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
-        return {**self.__dict__, "_segments": [], "_gradients": []}
+        return {**self.__dict__, "_segments": [], "_tiles": [], "_gradients": []}
 
     def _segment(self, run: list[Variable]) -> Segment:
         first, size = run[0], sum(variable.size for variable in run)
         shape = (size,) if self.elementwise else first.shape
-        vectors = {
-            name: self.xp.view(vector.value, self._offsets[first], self._offsets[first] + size, shape)
+        start = self._offsets[first]
+        vectors: dict[str, State] = {
+            name: self._stretch(vector, start, start + size, shape, name)
             for name, vector in self._vectors[first.dtype].items()
         }
         assert first.flat is not None  # noqa: S101 - `pack` has just seen to it
-        parameters = self.xp.view(first.flat, first.offset, first.offset + size, shape)
+        path = "parameters" if len(run) > 1 else first.path
+        parameters = Stretch(self.xp, first.flat, first.offset, first.offset + size, shape, path)
         return Segment(parameters, vectors.pop("gradient"), vectors)
 
     def _tiled(self, segment: Segment) -> list[Segment]:
         """Cut a flat segment into stretches whose intermediate results stay in the processor's cache."""
-        size, tile = segment.parameters.size, self.xp.tile_size
+        size, tile = math.prod(segment.parameters.value.shape), self.xp.tile_size
         if not self.elementwise or tile is None or size <= tile:
             return [segment]
         cuts = [(start, min(start + tile, size)) for start in range(0, size, tile)]
 
-        def cut(state: Array, start: int, stop: int) -> Array:
-            return self.xp.view(state, start, stop, (stop - start,))
+        def cut(state: State, start: int, stop: int) -> State:
+            return Stretch(self.xp, state.value, start, stop, (stop - start,), state.path)
 
         return [
             Segment(
@@ -253,7 +261,9 @@ class Optimizer(Configurable):
         t = xp.astype(self._iterations.value, xp.float64)
         learning_rate = self._learning_rate.value
         step_size = self.step_size(xp, learning_rate, t)
-        for w, g, slots in self._segments:
+        for parameters, gradient, held in self._segments if xp.tile_size is None else self._tiles:
+            w, g = parameters.value, gradient.value
+            slots = {name: slot.value for name, slot in held.items()}
             size = xp.astype(step_size, w.dtype)
             if self.weight_decay:
                 decayed = w - w * (self.weight_decay * xp.astype(learning_rate, w.dtype))
@@ -266,20 +276,20 @@ class Optimizer(Configurable):
                 xp.assign(slots[name], value)
 
     def _clip(self, xp: Backend) -> None:
+        gradients = [segment.gradient.value for segment in self._segments]
         if self.clipvalue is not None:
-            for segment in self._segments:
-                xp.assign(segment.gradient, xp.clip(segment.gradient, -self.clipvalue, self.clipvalue))
+            for g in gradients:
+                xp.assign(g, xp.clip(g, -self.clipvalue, self.clipvalue))
         elif self.clipnorm is not None:
-            for g in self._gradients:
+            for gradient in self._gradients:
+                g = gradient.value
                 xp.assign(g, g * (self.clipnorm / xp.maximum(xp.sqrt(xp.sum(g * g)), self.clipnorm)))
-        elif self.global_clipnorm is not None and self._segments:
-            squares = [xp.sum(segment.gradient * segment.gradient) for segment in self._segments]
+        elif self.global_clipnorm is not None and gradients:
+            squares = [xp.sum(g * g) for g in gradients]
             norm = xp.sqrt(sum(squares[1:], squares[0]))
-            for segment in self._segments:
-                factor = xp.astype(
-                    self.global_clipnorm / xp.maximum(norm, self.global_clipnorm), segment.gradient.dtype
-                )
-                xp.assign(segment.gradient, segment.gradient * factor)
+            for g in gradients:
+                factor = xp.astype(self.global_clipnorm / xp.maximum(norm, self.global_clipnorm), g.dtype)
+                xp.assign(g, g * factor)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
         """Take one step with these gradients, without a model.
@@ -309,7 +319,7 @@ class Optimizer(Configurable):
         self.build(variables)
         self.plan(variables)
         for target, gradient, variable in zip(self._gradients, grads, variables, strict=True):
-            self.xp.assign(target, self.xp.asarray(gradient, variable.dtype))
+            self.xp.assign(target.value, self.xp.asarray(gradient, variable.dtype))
         with self.xp.on_device():
             self.update(self.xp)
 

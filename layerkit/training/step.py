@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from layerkit.metrics import Metric
     from layerkit.optimizers import Optimizer
     from layerkit.xp import Array, Backend, Variable
+    from layerkit.xp.state import State
 
 Shape = tuple[int | None, ...]
 
@@ -67,7 +68,7 @@ class Step:
         self.metrics: list[Metric] = []
         self.weighted: list[Metric] = []
         self._resolved: tuple[Any, ...] | None = None
-        self._targets: list[tuple[str, Array]] = []
+        self._targets: list[tuple[str, State]] = []
         self._known: frozenset[str] = frozenset()
         self._planned: int | None = None
         names = _names(metrics, weighted_metrics)
@@ -121,8 +122,8 @@ class Step:
         """Take one training step."""
         xp = self.model.xp
         total, y_pred, gradients = self.gradients(x, y, sample_weight)
-        for name, target in self._targets:
-            gradient = gradients.get(name)
+        for name, stretch in self._targets:
+            gradient, target = gradients.get(name), stretch.value
             if getattr(gradient, "shape", None) != target.shape:
                 require_gradients(gradients, {name: target.shape}, self._known)
             xp.assign(target, gradient)

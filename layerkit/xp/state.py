@@ -28,8 +28,8 @@ def changes() -> int:
     return _changes
 
 
-# What a variable's array is handed out as, while something is recorded: the recorder's array.
-reading: ContextVar[Callable[[Variable, Array], Any] | None] = ContextVar("layerkit_reading", default=None)
+# What an array of state is handed out as, while something is recorded: the recorder's array.
+reading: ContextVar[Callable[[Any, Array], Any] | None] = ContextVar("layerkit_reading", default=None)
 
 
 def note_change() -> None:
@@ -38,7 +38,29 @@ def note_change() -> None:
     _changes += 1
 
 
-class Variable:
+class State:
+    """An array of fixed address, changed only by `assign`."""
+
+    path: str
+    _array: Array
+
+    @property
+    def value(self) -> Array:
+        """The array itself, on its backend; under recording, the recorder's. To change it, use `assign`."""
+        hand_out = reading.get()
+        return self._array if hand_out is None else hand_out(self, self._array)
+
+
+class Stretch(State):
+    """The elements from `start` to `stop` of flat state, shaped: state that shares its memory."""
+
+    def __init__(self, xp: Backend, flat: Array, start: int, stop: int, shape: tuple[int, ...], path: str) -> None:
+        self._array = xp.view(flat, start, stop, shape)
+        self.shape = shape
+        self.path = path
+
+
+class Variable(State):
     """A named array of fixed address, changed only by `assign`.
 
     Args:
@@ -50,7 +72,6 @@ class Variable:
     """
 
     xp: Backend
-    _array: Array
 
     def __init__(self, xp: Backend, values: Any, dtype: str, name: str, *, trainable: bool = False) -> None:
         self.xp = xp
@@ -65,12 +86,6 @@ class Variable:
         self.flat: Array | None = None
         self.offset = 0
         note_change()
-
-    @property
-    def value(self) -> Array:
-        """The array itself, on its backend; under recording, the recorder's. To change it, use `assign`."""
-        hand_out = reading.get()
-        return self._array if hand_out is None else hand_out(self, self._array)
 
     @property
     def ndim(self) -> int:
