@@ -74,6 +74,17 @@ def check_name(owner: str, known: Iterable[str], **named: Any) -> Any:
     return value
 
 
+def check_axis(owner: str, **named: Any) -> Any:
+    """Return the value: an axis, or a tuple of axes, each once."""
+    name, value = _only(named)
+    axes = tuple(value) if is_a(value, tuple, list) else (value,)
+    if not axes or not all(is_integer(axis) for axis in axes) or len(set(axes)) < len(axes):
+        raise ArgumentError(
+            f"{owner}: {name} must be an integer, or a tuple of integers, each once. Received: {name}={shown(value)}"
+        )
+    return tuple(map(int, axes)) if is_a(value, tuple, list) else int(value)
+
+
 def check_lengths(owner: str, least: int, *, varies: bool = True, **named: Any) -> tuple[int | None, ...]:
     """Return the value, a shape: integers that are not below `least`, or where it `varies`, None for any length.
 

@@ -17,6 +17,7 @@ LEVELS = (
     ("training",),
     ("activations", "metrics"),
     ("callbacks", "layers", "losses", "optimizers"),
+    ("constraints", "regularizers"),
     ("initializers", "program"),
     ("functions",),
     ("xp",),
