@@ -478,10 +478,7 @@ class Model(Layer):
                 data.weigh_classes(class_weight)
             self._prepare(step, data, training=training)
         step.reset()
-        batch = next(data.batches())
-        arrays = [None if part is None else self.xp.asarray(part) for part in batch]
-        with self.xp.on_device():
-            (step.train if training else step.test)(*arrays)  # type: ignore[arg-type]
+        (step.train if training else step.test)(*next(data.batches()))
         logs = step.logs()
         return logs if return_dict else _as_keras_does(logs)
 

@@ -190,7 +190,7 @@ def train(
         epochs: one more than the number of the last.
         validation: from the number of an epoch to the batches of its validation; None where there is none.
     """
-    model, xp = step.model, step.model.xp
+    model = step.model
     follows_batches = callbacks.cares_for("on_train_batch_begin") or callbacks.cares_for("on_train_batch_end")
     model.stop_training = False
     logs: dict[str, float] = {}
@@ -203,16 +203,13 @@ def train(
                 step.reset()
                 callbacks("on_epoch_begin", epoch)
                 step.plan()
-                xp = model.xp
                 watch.begin_epoch(epoch)
                 index = 0
                 for index, (x, y, weight) in enumerate(batches.epoch()):
                     if follows_batches:
                         callbacks("on_train_batch_begin", index)
                         step.plan()
-                        xp = model.xp
-                    with xp.on_device():
-                        step.train(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
+                    step.train(x, y, weight)
                     if follows_batches:
                         batch_logs = BatchLogs(step.logs)
                         callbacks("on_train_batch_end", index, logs=batch_logs)
@@ -249,14 +246,12 @@ def evaluate(
     after_batch: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """Return the loss and the metrics of one pass over the data."""
-    xp = step.model.xp
     step.reset()
     callbacks("on_test_begin")
     index = 0
     for index, (x, y, weight) in enumerate(batches.epoch()):
         callbacks("on_test_batch_begin", index)
-        with xp.on_device():
-            step.test(xp.asarray(x), xp.asarray(y), None if weight is None else xp.asarray(weight))
+        step.test(x, y, weight)
         if callbacks.cares_for("on_test_batch_end"):
             batch_logs = BatchLogs(step.logs)
             callbacks("on_test_batch_end", index, logs=batch_logs)

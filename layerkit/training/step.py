@@ -13,7 +13,7 @@ from layerkit.training.trouble import say_where
 from layerkit.xp.state import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from layerkit.layers import Layer
     from layerkit.losses import Loss
@@ -118,9 +118,20 @@ class Step:
         measured = [metric.result() for metric in self.all_metrics]
         return dict(zip(self.names, measured, strict=False))
 
-    def train(self, x: Array, y: Array, sample_weight: Array | None) -> None:
-        """Take one training step."""
+    def train(self, x: Any, y: Any, sample_weight: Any) -> None:
+        """Take one training step, on arrays of the host or of the model's backend."""
+        self._on_device(self._train, x, y, sample_weight)
+
+    def test(self, x: Any, y: Any, sample_weight: Any) -> None:
+        """Measure one batch, without training."""
+        self._on_device(self._test, x, y, sample_weight)
+
+    def _on_device(self, step: Callable[..., None], x: Any, y: Any, sample_weight: Any) -> None:
         xp = self.model.xp
+        with xp.on_device():
+            step(xp, xp.asarray(x), xp.asarray(y), None if sample_weight is None else xp.asarray(sample_weight))
+
+    def _train(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None) -> None:
         total, y_pred, gradients = self.gradients(x, y, sample_weight)
         for name, stretch in self._targets:
             gradient, target = gradients.get(name), stretch.value
@@ -149,9 +160,7 @@ class Step:
             raise _wrong_loss(loss, dy, y_pred.shape)
         return total, y_pred, model.run_backward(xp, saved, dy, input_gradient=False)[1]
 
-    def test(self, x: Array, y: Array, sample_weight: Array | None) -> None:
-        """Measure one batch, without training."""
-        xp = self.model.xp
+    def _test(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None) -> None:
         with inference():
             y_pred, _ = self.model.run_forward(xp, x, training=False)
         total: Any = 0.0

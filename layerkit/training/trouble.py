@@ -155,7 +155,7 @@ class FiniteWatch:
             step.reset()
             for batch, arrays in enumerate(self._batches.again(number + epoch - first)):
                 with xp.on_device(), lookout.watching():
-                    step.train(*(None if part is None else xp.asarray(part) for part in arrays))  # type: ignore[arg-type]
+                    step.train(*arrays)
                 if lookout.harm:
                     return f"It began in batch {batch + 1} of epoch {epoch + 1}: {lookout.seen[0]} is not finite."
             if epoch < last and step.logs()["loss"] != self._losses[epoch - first]:
