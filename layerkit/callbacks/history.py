@@ -31,4 +31,5 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
-        self.model.history = self  # again: a callback may have called fit
+        if self.model.history is not self:  # a callback has called fit
+            self.model.history = self

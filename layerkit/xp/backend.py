@@ -13,9 +13,11 @@ from layerkit.names import nearest
 from layerkit.xp import philox, reference, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import Self
+
+_HERE = nullcontext()
 
 
 class Array(Protocol):
@@ -82,6 +84,9 @@ class Backend(ABC):
 
     tile_size: ClassVar[int | None] = None
     """Over how many elements a chain of elementwise words is best run at a time; None for all of them."""
+
+    expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+    """Words that a captured step holds as what they consist of, for `capture` to plan: ``f(xp, *arguments)``."""
 
     linear = reference.linear
     linear_grad = reference.linear_grad
@@ -155,7 +160,7 @@ class Backend(ABC):
 
     def on_device(self) -> AbstractContextManager[Any]:
         """Return a context in which operators between arrays (``x * y``) compute on this device, as words always do."""
-        return nullcontext()
+        return _HERE
 
     def owns(self, array: Any) -> bool:
         """Tell whether `array` is one of this backend's, on this device."""
@@ -217,6 +222,13 @@ class Backend(ABC):
         """
         return philox.random_bits(self, key, counter, size)
 
+    def capture(self, program: Any) -> Callable[..., Any]:
+        """Return a function of a step's inputs that runs a recorded step (`layerkit.program.Program`) again.
+
+        What is written out here runs it word by word. A backend that can do more with the whole step replaces it.
+        """
+        return program.on(self)
+
     def synchronize(self) -> None:  # noqa: B027 - hosts have nothing to wait for
         """Wait until the device has done all that was asked of it."""
 
@@ -230,7 +242,7 @@ def check_value(word: str, state: Array, value: Any) -> None:
     """
     shape = getattr(value, "shape", None)
     if shape is None:
-        if not isinstance(value, Number):
+        if not isinstance(value, (int, float, Number)):  # these first: an abstract class takes longer to ask
             raise ArgumentError(
                 f"{word}: the value must be an array or a number. Received: {value!r}. Make it one with xp.asarray."
             )
