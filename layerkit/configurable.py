@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from layerkit.changes import note_change
 from layerkit.errors import ArgumentError
 from layerkit.names import nearest
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+_SCALARS = frozenset((bool, int, float, str, type(None)))
+_ABSENT = object()
 _VAR_KEYWORD = 8  # a flag of code objects, by the name it has in the module `inspect`, which is slow to load
 
 
@@ -56,7 +59,16 @@ class Configurable:
 
     The arguments are kept as they came, so that ``type(o).from_config(o.get_config())`` makes an equal, fresh object,
     and no class needs a ``get_config`` of its own.
+
+    A step may depend on what stands in the attributes of such an object: setting one makes `layerkit.changes.changes`
+    grow, unless it is set to what it was.
     """
+
+    _bookkeeping: ClassVar[frozenset[str]] = frozenset({"_arguments"})
+    """Attributes that no step depends on. A subclass names its own; those of its bases are added."""
+
+    _part_of_steps: ClassVar[bool] = True
+    """Whether a step may depend on the attributes of such objects at all."""
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -72,6 +84,21 @@ class Configurable:
                 f"Received: {name}={kwargs[name]!r}. {nearest(name, known)}"
             )
         return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._bookkeeping = frozenset().union(*(base.__dict__.get("_bookkeeping", ()) for base in cls.__mro__))
+
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        if attribute not in self._bookkeeping and self._part_of_steps:
+            old = self.__dict__.get(attribute, _ABSENT)
+            if old is not value and not (type(old) in _SCALARS and type(old) is type(value) and old == value):
+                note_change()
+        object.__setattr__(self, attribute, value)
+
+    def __delattr__(self, attribute: str) -> None:
+        object.__delattr__(self, attribute)
+        note_change()
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return self._arguments

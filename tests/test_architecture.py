@@ -22,7 +22,7 @@ LEVELS = (
     ("functions",),
     ("xp",),
     ("checks", "configurable"),
-    ("names",),
+    ("changes", "names"),
     ("errors",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

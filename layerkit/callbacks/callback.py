@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError
@@ -37,6 +37,8 @@ class Callback(Configurable):
         model: the model that is trained.
         params: ``{"verbose": …, "epochs": …, "steps": …}``, where steps may be None: not known.
     """
+
+    _part_of_steps: ClassVar[bool] = False
 
     model: Any = None
     params: Mapping[str, Any] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Initializer(Configurable):
     Args:
         seed: an integer makes every weight drawn by this initializer equal, as in Keras. None leaves it to the model.
     """
+
+    _part_of_steps: ClassVar[bool] = False
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = check_seed(seed, type(self).__name__)

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from layerkit import initializers
+from layerkit.changes import note_move
 from layerkit.checks import check_count, check_flag, check_lengths, check_name, fits, is_a, shown
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
@@ -14,7 +15,7 @@ from layerkit.program import Recorder, Tape, active_recorder, inference, not_rec
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend, backend_of
-from layerkit.xp.state import HoldsState, Variable, note_change
+from layerkit.xp.state import HoldsState, Variable
 from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ class Layer(HoldsState, Configurable):
     built: bool
     takes_training: ClassVar[bool] = False
     takes_input_gradient: ClassVar[bool] = False
+
+    # Children are attributes too, or items of such.
+    _bookkeeping = frozenset({"built", "declared_input_shape", "_children", "_input_shape"})
 
     _variables: dict[str, Variable]
     _streams: dict[str, RandomStream]
@@ -344,7 +348,7 @@ class Layer(HoldsState, Configurable):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = check_flag(self.name, trainable=value)
-        note_change()
+        note_move()
         for child in self.sublayers:
             child.trainable = value
 

@@ -48,6 +48,8 @@ class Model(Layer):
         kwargs: what every `Layer` takes.
     """
 
+    _bookkeeping = frozenset({"history", "seed", "stop_training", "_shuffles", "_step"})
+
     stop_training: bool = False
 
     def __init__(

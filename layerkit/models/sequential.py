@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from typing_extensions import Unpack, override
 
+from layerkit.changes import note_move
 from layerkit.checks import fits, is_a
 from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.layers.input import Input
@@ -13,7 +14,6 @@ from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.models.model import Model
 from layerkit.names import call_it
 from layerkit.training.trouble import say_where
-from layerkit.xp.state import note_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,7 +95,7 @@ class Sequential(Model):
             self._input = Input(layer.declared_input_shape)
         self._take_in(layer)
         self._stack.append((f"{layer.name}/", layer))
-        note_change()
+        note_move()
         if rebuild:
             try:
                 self._rebuild()
@@ -132,7 +132,7 @@ class Sequential(Model):
         if not self._stack:
             return None
         _, layer = self._stack.pop()
-        note_change()
+        note_move()
         if all(other is not layer for _, other in self._stack):
             del self._children[layer.name]
         if not self._stack and self._input is None:

@@ -62,6 +62,9 @@ class Optimizer(Configurable):
     elementwise: ClassVar[bool] = True
     """Whether the rule treats each element by itself, so that it may run over many parameters at once."""
 
+    # What is planned follows from the parameters and the vectors.
+    _bookkeeping = frozenset({"built", "_gradients", "_offsets", "_parameters", "_segments", "_tiles"})
+
     def __init__(
         self,
         learning_rate: float,

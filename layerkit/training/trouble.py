@@ -8,8 +8,8 @@ import warnings
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from layerkit.changes import moves
 from layerkit.errors import NonFiniteWarning
-from layerkit.xp.state import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -169,12 +169,12 @@ class _Copy:
     def __init__(self, variables: Iterable[Variable]) -> None:
         self.variables = list(variables)
         self._arrays = [variable.xp.state(variable.value, variable.dtype) for variable in self.variables]
-        self._made = changes()
+        self._made = moves()
 
     @property
     def stale(self) -> bool:
         """Whether state was made or moved since."""
-        return self._made != changes()
+        return self._made != moves()
 
     def take(self) -> None:
         for variable, array in zip(self.variables, self._arrays, strict=True):

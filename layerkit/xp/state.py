@@ -6,6 +6,8 @@ import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from layerkit.changes import changes as changes
+from layerkit.changes import note_change, note_move
 from layerkit.errors import ShapeError
 from layerkit.names import nearest
 from layerkit.xp.conversion import as_numbers
@@ -16,26 +18,11 @@ if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 
-_changes = 0
 _NOTHING: dict[str, Any] = {}
-
-
-def changes() -> int:
-    """Return a number that grows whenever state is made or moved, or is said to be trainable or not.
-
-    What was planned for the weights of a model holds as long as it stays the same.
-    """
-    return _changes
 
 
 # What an array of state is handed out as, while something is recorded: the recorder's array.
 reading: ContextVar[Callable[[Any, Array], Any] | None] = ContextVar("layerkit_reading", default=None)
-
-
-def note_change() -> None:
-    """Make `changes` grow."""
-    global _changes  # one count for the process is the point
-    _changes += 1
 
 
 class State:
@@ -81,11 +68,22 @@ class Variable(State):
         self.dtype = dtype
         self.name = name
         self.path = name
-        self.trainable = trainable
+        self._trainable = trainable
         # Where the array lies, once `pack` has put it into a flat one beside others.
         self.flat: Array | None = None
         self.offset = 0
-        note_change()
+        note_move()
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it is a parameter, to be changed by an optimizer; setting it takes effect with the next step."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if value is not self._trainable:
+            self._trainable = value
+            note_move()
 
     @property
     def ndim(self) -> int:
@@ -128,21 +126,21 @@ class Variable(State):
             self.xp = xp
             self.flat = None
             self.offset = 0
-            note_change()
+            note_move()
 
     def cast(self, dtype: str) -> None:
         """Change the dtype of the array, which moves out of any flat one."""
         self._array, self.dtype = self.xp.state(self.numpy(), dtype), dtype
         self.flat = None
         self.offset = 0
-        note_change()
+        note_move()
 
     def place(self, flat: Array, offset: int) -> None:
         """Move into a flat array of the same backend, from `offset` on."""
         view = self.xp.view(flat, offset, offset + self.size, self.shape)
         self.xp.assign(view, self._array)
         self._array, self.flat, self.offset = view, flat, offset
-        note_change()
+        note_move()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
         return _rebuilt(*self.__reduce__()[1])
@@ -189,11 +187,13 @@ class HoldsState:
     def __setattr__(self, attribute: str, value: Any) -> None:
         bound = self.__dict__.setdefault("_bound", {})
         if isinstance(value, Variable):
-            bound[attribute] = value
+            if bound.get(attribute) is not value:
+                bound[attribute] = value
+                note_change()
         elif attribute in bound:
             bound[attribute].assign(value)
         else:
-            object.__setattr__(self, attribute, value)
+            super().__setattr__(attribute, value)
 
     def __getattr__(self, attribute: str) -> Any:
         # Only reached where no plain attribute of this name exists.
