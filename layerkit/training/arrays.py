@@ -96,14 +96,19 @@ def _columns_are_numbers(value: Any) -> bool:
 
 def chunks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield (first row, rows) of a few megabytes each: a memory map is never loaded whole."""
-    pages = Pages(array)
     rows = max(1, CHUNK_BYTES // max(1, array.nbytes // len(array)))
+    return zip(range(0, len(array), rows), stretches(array, rows), strict=True)
+
+
+def stretches(array: NDArray[Any], rows: int) -> Iterator[NDArray[Any]]:
+    """Yield so many rows at a time, in order."""
+    pages = _Pages(array)
     for start in range(0, len(array), rows):
-        yield start, array[start : start + rows]
+        yield array[start : start + rows]
         pages.read(rows)
 
 
-class Pages:
+class _Pages:
     """The pages of a memory map that is read in order, given back to the system now and then.
 
     So the process stays small, however large the file. Rows in shuffled order are left to the system, which takes pages

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from layerkit.checks import is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, ShapeError
-from layerkit.training.arrays import CHUNK_BYTES, Pages, as_array, check_finite, check_range, is_array
+from layerkit.training.arrays import CHUNK_BYTES, as_array, check_finite, check_range, is_array, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -234,15 +235,10 @@ class ArrayData:
             self._weights = _Column(weights, self.rules.dtype, self.batch_size)
 
     def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
-        """Yield the batches, with the rows in this order."""
-        x, y, weights = self._x, self._y, self._weights
-        for start in range(0, self.rows, self.batch_size):
-            stop = min(start + self.batch_size, self.rows)
-            yield (
-                x.rows(start, stop, order),
-                None if y is None else y.rows(start, stop, order),
-                None if weights is None else weights.rows(start, stop, order),
-            )
+        """Return the batches, with the rows in this order."""
+        y = repeat(None) if self._y is None else self._y.batches(order)
+        weights = repeat(None) if self._weights is None else self._weights.batches(order)
+        return zip(self._x.batches(order), y, weights, strict=False)
 
 
 class _Column:
@@ -251,27 +247,31 @@ class _Column:
         # Little data is converted once; of much, each batch is, so that memory holds no second copy of all.
         little = array.size * max(array.itemsize, self.dtype.itemsize) <= CHUNK_BYTES
         self.array = np.ascontiguousarray(array, self.dtype) if little else array
-        self._converted = self.array.dtype == self.dtype
-        self._shape = (batch_size, *array.shape[1:])
+        self._batch_size = batch_size
         self._buffer: NDArray[Any] | None = None
-        self._pages = Pages(self.array)
 
-    def rows(self, start: int, stop: int, order: NDArray[Any] | None) -> NDArray[Any]:
-        if order is None:
-            self._pages.read(stop - start)
-        if order is None and self._converted:
-            return self.array[start:stop]
+    def batches(self, order: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
+        array, size = self.array, self._batch_size
+        if order is not None or array.dtype != self.dtype:
+            return self._gathered(order)
+        return iter((array,)) if len(array) <= size else stretches(array, size)
+
+    def _gathered(self, order: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
+        array, size, count = self.array, self._batch_size, len(self.array)
         if self._buffer is None:
-            self._buffer = np.empty(self._shape, self.dtype)
-        target = self._buffer[: stop - start]
-        if order is not None and self._converted and self.array.flags.c_contiguous:
-            # mode="clip" writes straight into the buffer; "raise" would go through another one. Of an array that is
-            # not contiguous, `take` would copy the whole.
-            np.take(self.array, order[start:stop], axis=0, out=target, mode="clip")
-        else:
-            rows = self.array[start:stop] if order is None else self.array[order[start:stop]]
+            self._buffer = np.empty((size, *array.shape[1:]), self.dtype)
+        buffer = self._buffer
+        if order is not None and array.dtype == self.dtype and array.flags.c_contiguous:
+            for start in range(0, count, size):
+                # mode="clip" writes straight into the buffer; "raise" would go through another one. Of an array that
+                # is not contiguous, `take` would copy the whole.
+                yield array.take(order[start : start + size], 0, buffer[: count - start], "clip")
+            return
+        picked = None if order is None else (array[order[start : start + size]] for start in range(0, count, size))
+        for rows in picked or stretches(array, size):
+            target = buffer[: len(rows)]
             np.copyto(target, rows, casting="unsafe")
-        return target
+            yield target
 
 
 class BatchData:
