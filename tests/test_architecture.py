@@ -19,7 +19,7 @@ LEVELS = (
     ("callbacks", "layers", "losses", "optimizers"),
     ("constraints", "regularizers"),
     ("initializers", "program"),
-    ("functions",),
+    ("functions", "nested"),
     ("xp",),
     ("checks", "configurable"),
     ("changes", "names"),

@@ -11,7 +11,9 @@ from layerkit.checks import check_count, check_flag, check_lengths, check_name, 
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import snake_case
-from layerkit.program import Recorder, Tape, active_recorder, inference, not_recording, recording
+from layerkit.nested import are_shapes, filled, leaves, mapped_shapes, shape_of, shapes_fit
+from layerkit.program import RecordedArray, Recorder, Tape, active_recorder, inference, not_recording, recording
+from layerkit.program.array import recorder_of
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend, backend_of
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 Shape = tuple[int | None, ...]
+
+# For type checkers Any, so that a subclass may say more: an array, or arrays in a tuple or list; a shape, or a list of
+# shapes.
+Arrays = Any
+Shapes = Any
 
 FLOAT_DTYPES = ("float32", "float64")
 
@@ -64,6 +71,21 @@ class Layer(HoldsState, Configurable):
     A method that behaves differently in training takes a keyword `training`; a backward that can leave dx out takes
     `input_gradient`, which is False where nobody needs dx. Only methods that name them receive them.
 
+    Several inputs come as a tuple or list, nested or not, and x is it, as it was given: ``layer([a, b])`` calls
+    ``call(xp, [a, b])``. `build` and `compute_output_shape` receive a list of shapes then, nested in the same way, and
+    backward returns a dx for each, in a tuple or list nested as x is; None stands for that of integers. Several outputs
+    are returned as a tuple or list: ``y1, y2 = layer(x)``. dy has a gradient for each, nested as y is (zeros where L
+    does not depend on it), and `compute_output_shape` returns a list of shapes. ::
+
+        class Gate(Layer):
+            def build(self, input_shape):
+                (*_, features), _ = input_shape
+                self.scale = self.add_weight("scale", (features,), "ones")
+
+            def call(self, xp, x):
+                value, gate = x
+                return self.scale * value * xp.sigmoid(gate)
+
     Args:
         name: by default the class's name in snake case, numbered within a model.
         dtype: of weights and of the computation: "float32" or "float64". By default the model's.
@@ -82,14 +104,14 @@ class Layer(HoldsState, Configurable):
     takes_training: ClassVar[bool] = False
     takes_input_gradient: ClassVar[bool] = False
 
-    # Children are attributes too, or items of such.
-    _bookkeeping = frozenset({"built", "declared_input_shape", "_children", "_input_shape"})
+    # Children are attributes too, or items of such; where a layer lives shows in its state.
+    _bookkeeping = frozenset({"built", "declared_input_shape", "_children", "_home", "_input_shape"})
 
     _variables: dict[str, Variable]
     _streams: dict[str, RandomStream]
     _children: dict[str, Layer]
     _home: Home | None
-    _input_shape: Shape | None
+    _input_shape: Shapes
     _name: str | None
     _dtype: str | None
     _trainable: bool
@@ -152,8 +174,8 @@ class Layer(HoldsState, Configurable):
 
     # What a subclass gives.
 
-    def build(self, input_shape: Shape) -> None:
-        """Make the weights. `input_shape` has None for the batch; called once."""
+    def build(self, input_shape: Shapes) -> None:
+        """Make the weights. `input_shape` has None for the batch, and is a list for several inputs; called once."""
         self.built = True
         self._input_shape = input_shape
         if type(self).build is Layer.build:
@@ -173,18 +195,18 @@ class Layer(HoldsState, Configurable):
 
     # The open signatures tell type checkers that a subclass may leave out or take `training` and `input_gradient`.
 
-    def call(self, xp: Backend, x: Array, *args: Any, **kwargs: Any) -> Array:
+    def call(self, xp: Backend, x: Arrays, *args: Any, **kwargs: Any) -> Arrays:
         """Return y. A layer with `forward` need not define it."""
         return self.forward(xp, x, *args, **kwargs)[0]
 
-    def forward(self, xp: Backend, x: Array, *args: Any, **kwargs: Any) -> tuple[Array, Any]:
+    def forward(self, xp: Backend, x: Arrays, *args: Any, **kwargs: Any) -> tuple[Arrays, Any]:
         """Return y and what `backward` will need. A layer with `call` need not define it: the call is recorded."""
         self.check_differentiable()
         return Tape.record_if_wanted(xp, functools.partial(self.call, **kwargs), x)
 
     def backward(
-        self, xp: Backend, saved: Any, dy: Array, *args: Any, **kwargs: Any
-    ) -> tuple[Array | None, dict[str, Array]]:
+        self, xp: Backend, saved: Any, dy: Arrays, *args: Any, **kwargs: Any
+    ) -> tuple[Arrays, dict[str, Array]]:
         """Return dL/dx and dL/dweight by name of weight, from dy = dL/dy.
 
         A layer with `call` need not define it: the derivative of what was recorded is found.
@@ -213,8 +235,8 @@ class Layer(HoldsState, Configurable):
                 f"Received: {kind.__name__}, which defines neither"
             )
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of y, with None for the batch.
+    def compute_output_shape(self, input_shape: Shapes) -> Shapes:
+        """Return the shape of y, with None for the batch; for several outputs, a list of their shapes.
 
         A layer that does not define it is built and run on zeros, twice, with different sizes for what is None.
         """
@@ -222,19 +244,32 @@ class Layer(HoldsState, Configurable):
         try:
             first, second = (self._probe(input_shape, size) for size in (2, 3))
         except Exception as error:
-            if fits(input_shape, self.input_shape):
+            if shapes_fit(input_shape, self.input_shape):
                 raise
             raise ShapeError(
                 f"{self.name}: x must have the shape for which the layer was built, {self.input_shape}. "
                 f"Received: shape {input_shape}, with which {type(self).__name__} fails: {error}"
             ) from error
-        return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
 
-    def _probe(self, input_shape: Shape, size: int) -> tuple[int, ...]:
+        def told(first: tuple[int, ...], second: tuple[int, ...]) -> Shape:
+            return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
+
+        return mapped_shapes(told, first, second)
+
+    def _probe(self, input_shape: Shapes, size: int) -> Any:
         xp = self.xp
-        x = xp.asarray(xp.zeros(tuple(size if n is None else n for n in input_shape), dtype=getattr(xp, self.dtype)))
+
+        def zeros(shape: Shape) -> Array:
+            return xp.asarray(xp.zeros(tuple(size if n is None else n for n in shape), dtype=getattr(xp, self.dtype)))
+
         with not_recording(), inference():
-            return tuple(self._pair("forward", "(y, saved)", self.run_forward(xp, x))[0].shape)
+            y = self._pair("forward", "(y, saved)", self.run_forward(xp, mapped_shapes(zeros, input_shape)))[0]
+        for leaf in leaves(y):
+            if not hasattr(leaf, "shape"):
+                raise ShapeError(
+                    f"{self.name}: the output must be an array, or a tuple or list of arrays. Received: {shown(leaf)}"
+                )
+        return shape_of(y)
 
     # Weights and state.
 
@@ -329,15 +364,15 @@ class Layer(HoldsState, Configurable):
         return backend() if self._home is None else self._home.xp
 
     @property
-    def input_shape(self) -> Shape:
-        """The shape of x that the layer was built for, with None for the batch."""
+    def input_shape(self) -> Shapes:
+        """The shape of x that the layer was built for, with None for the batch; for several inputs, a list."""
         if self._input_shape is None:
             raise NotReadyError(f"{self.name}: input_shape is known once the layer is built. Received: no build yet.")
         return self._input_shape
 
     @property
-    def output_shape(self) -> Shape:
-        """The shape of y for the `input_shape`."""
+    def output_shape(self) -> Shapes:
+        """The shape of y for the `input_shape`; for several outputs, a list."""
         return self.compute_output_shape(self.input_shape)
 
     @property
@@ -462,11 +497,15 @@ class Layer(HoldsState, Configurable):
         for name, child in self._children.items():
             child.settle(home.inside(name, self.dtype))
 
-    def build_once(self, build: Callable[..., None], input_shape: Shape | None) -> None:
+    def build_once(self, build: Callable[..., None], input_shape: Shapes) -> None:
         """Run a subclass's `build`, unless that is done; a failed one leaves no weights behind."""
-        shape = None if input_shape is None else check_lengths(self.name, 0, input_shape=input_shape)
+
+        def checked(input_shape: Any) -> Shape:
+            return check_lengths(self.name, 0, input_shape=input_shape)
+
+        shape = None if input_shape is None else mapped_shapes(checked, input_shape)
         if self.built:
-            if shape is not None and shape[1:] != self.input_shape[1:]:
+            if shape is not None and _of_any_batch(shape) != _of_any_batch(self.input_shape):
                 raise ShapeError(
                     f"{self.name}: a layer is built once. Received: build({shape}), after build({self.input_shape})"
                 )
@@ -494,7 +533,7 @@ class Layer(HoldsState, Configurable):
         self.built = False
         self._input_shape = None
 
-    def build_in_place(self, input_shape: Shape) -> None:
+    def build_in_place(self, input_shape: Shapes) -> None:
         """Build, unless that is done."""
         if not self.built:
             self.build(input_shape)
@@ -514,13 +553,13 @@ class Layer(HoldsState, Configurable):
         for child in self.sublayers:
             yield from child.walk()
 
-    def run_forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
+    def run_forward(self, xp: Backend, x: Arrays, *, training: bool = False) -> tuple[Arrays, Any]:
         """Call `forward` with the keywords that it takes."""
         return self.forward(xp, x, training=training) if self.takes_training else self.forward(xp, x)
 
     def run_backward(
-        self, xp: Backend, saved: Any, dy: Array, *, input_gradient: bool = True
-    ) -> tuple[Array | None, dict[str, Array]]:
+        self, xp: Backend, saved: Any, dy: Arrays, *, input_gradient: bool = True
+    ) -> tuple[Arrays, dict[str, Array]]:
         """Call `backward` with the keywords that it takes."""
         if self.takes_input_gradient:
             result = self.backward(xp, saved, dy, input_gradient=input_gradient)
@@ -537,20 +576,24 @@ class Layer(HoldsState, Configurable):
             )
         return result
 
-    def __call__(self, x: Any, *, training: bool = False) -> Array:
-        """Return y for an array, or a list, of any backend; the layer is built if it is not yet.
+    def __call__(self, x: Any, *, training: bool = False) -> Arrays:
+        """Return y for an array, or lists of numbers, of any backend; the layer is built if it is not yet.
+
+        Several inputs are given in a tuple or list, in which at least one is an array. A layer that was built for one
+        input takes a list of arrays as rows.
 
         Raises:
             ShapeError: x does not fit the layer.
             MixedBackendsError: x and the weights belong to two backends.
         """
-        owner = backend_of(x)
+        several = isinstance(x, (list, tuple)) and self._takes_several(x)
+        owner = _owner_of_several(x) if several else backend_of(x)
         if not self.built:
             xp = owner or self.xp
-            x = self._as_input(xp, x)
+            x = self._as_input(xp, x, several=several)
             if self._home is None:
                 self.settle(Home(xp, self.dtype, fresh_seed(), self.name))
-            self.build_in_place((None, *x.shape[1:]))
+            self.build_in_place(_of_any_batch(shape_of(x)))
         xp = self.xp if self.variables else owner or self.xp
         recorder = active_recorder()
         if recorder is not None and recorder.root is getattr(xp, "root", xp):
@@ -562,31 +605,42 @@ class Layer(HoldsState, Configurable):
                 f"{self.name}: x and the weights must belong to one backend. Received: x on {owner}, weights on {xp}. "
                 f"Move the layer with layer.to({str(owner)!r}), or x with xp.asarray."
             )
-        x = self._as_input(xp, x)
-        if not fits(tuple(x.shape), self.input_shape):
-            self.compute_output_shape(tuple(x.shape))  # names the layer where x does not fit
+        x = self._as_input(xp, x, several=several)
+        if not (shapes_fit(shape_of(x), self.input_shape) if several else fits(tuple(x.shape), self.input_shape)):
+            self.compute_output_shape(shape_of(x))  # names the layer where x does not fit
         with xp.on_device():
             if isinstance(xp, Recorder):
                 return self._recorded(xp, x, training=training)
             with inference():  # nobody will ask for a derivative
                 return self.run_forward(xp, x, training=training)[0]
 
-    def _recorded(self, recorder: Recorder, x: Array, *, training: bool) -> Array:
+    def _takes_several(self, x: Any) -> bool:
+        """Tell whether a tuple or list is several inputs, or one that is written as numbers or rows."""
+        if self.built:
+            return are_shapes(self.input_shape)
+        return _holds_arrays(x)
+
+    def _recorded(self, recorder: Recorder, x: Arrays, *, training: bool) -> Arrays:
         """Run as a part of something that is recorded. A backward of one's own is used there too."""
         if type(self).backward is Layer.backward:
             self.check_differentiable()
             return self.call(recorder, x, **({"training": training} if self.takes_training else {}))
         names = {variable: name for name, variable in self.named_weights().items() if variable.trainable}
+        y: Any = None
         saved: Any = None
+        shape = shape_of(x)
 
-        def forward(x: Array, *_: Array) -> Array:
-            nonlocal saved
+        def forward(x: Arrays, *_: Array) -> Any:
+            nonlocal y, saved
             with recording(recorder.base if isinstance(recorder.base, Recorder) else None):
                 y, saved = self._pair("forward", "(y, saved)", self.run_forward(recorder.base, x, training=training))
-            return y
+            return leaves(y) if is_a(y, tuple, list) else y
 
-        def backward(xp: Backend, dy: Array, *_: Array) -> tuple[Array | None, ...]:
-            dx, gradients = self.run_backward(xp, saved, dy)
+        def backward(xp: Backend, dy: Arrays, *_: Arrays) -> tuple[Arrays, ...]:
+            dx, gradients = self.run_backward(xp, saved, filled(y, dy) if is_a(y, tuple, list) else dy)
+            if are_shapes(shape):
+                check_dx(self, dx, shape)
+                dx = leaves(x) if dx is None else dx
             for name in names.values():
                 if name not in gradients:
                     raise ShapeError(
@@ -596,11 +650,15 @@ class Layer(HoldsState, Configurable):
             return dx, *(gradients[name] for name in names.values())
 
         forward.__name__ = type(self).__name__
-        y = recorder.note_function(forward, backward, (x, *(variable.value for variable in names)))
+        found = recorder.note_function(forward, backward, (x, *(variable.value for variable in names)))
         recorder.forget(variable for variable in self.variables if not variable.trainable)
-        return y
+        return filled(y, found) if is_a(y, tuple, list) else found
 
-    def _as_input(self, xp: Backend, x: Any) -> Array:
+    def _as_input(self, xp: Backend, x: Any, *, several: bool) -> Arrays:
+        if several:
+            convert = functools.partial(self._as_input, xp)
+            items = [convert(item, several=is_a(item, tuple, list) and _holds_arrays(item)) for item in x]
+            return getattr(x, "_make", type(x))(items)  # pyright: ignore[reportUnknownArgumentType]
         x = as_numbers(xp, x, f"{self.name}: x")
         if self.autocast and x.dtype != getattr(xp, self.dtype):
             x = xp.astype(x, getattr(xp, self.dtype))
@@ -618,6 +676,48 @@ def _once(build: Callable[..., None]) -> Callable[..., None]:
         self.build_once(build, input_shape)
 
     return wrapped
+
+
+def _of_any_batch(shape: Shapes) -> Shapes:
+    def any_batch(shape: Shape) -> Shape:
+        return (None, *shape[1:])
+
+    return mapped_shapes(any_batch, shape)
+
+
+def _holds_arrays(x: Any) -> bool:
+    return any(shape_of(leaf) for leaf in leaves(x))  # numbers of NumPy have a shape too: ()
+
+
+def _owner_of_several(x: Any) -> Backend | None:
+    """Return the backend of all arrays; where some are recorded, that recorder, which takes plain ones too."""
+    arrays = leaves(x)
+    recorded = [leaf for leaf in arrays if isinstance(leaf, RecordedArray)]
+    others = backend_of(*(leaf for leaf in arrays if not isinstance(leaf, RecordedArray)))
+    if recorded and others in (None, recorder_of(recorded).root):
+        return recorder_of(recorded)
+    return backend_of(*arrays)
+
+
+def check_dx(layer: Layer, dx: Arrays, shape: Shapes) -> None:
+    """Check that what backward returned as dx has the shape of x; None is taken for whatever has no gradient.
+
+    Raises:
+        ShapeError: it has another, or is not nested as x is.
+    """
+
+    def right(found: Any, wanted: Any) -> bool:
+        if found is None or not are_shapes(wanted):
+            return found is None or found == wanted
+        return are_shapes(found) and len(found) == len(wanted) and all(map(right, found, wanted))
+
+    found = shape_of(dx)
+    if not right(found, shape):
+        received = type(dx).__name__ if found is None else f"shape {found}"
+        raise ShapeError(
+            f"{layer.name}: {type(layer).__name__}.backward must return a dx of the shape of x, {shape}. "
+            f"Received: {received}"
+        )
 
 
 def _check_signature(cls: type[Layer], method: str) -> None:

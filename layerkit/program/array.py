@@ -6,6 +6,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from layerkit.errors import ArgumentError, BackendError
+from layerkit.nested import leaves
 from layerkit.xp import words
 
 if TYPE_CHECKING:
@@ -18,14 +19,6 @@ class Place(int):
     """Where a recorded value stands among all values of its recorder."""
 
     __slots__ = ()
-
-
-def leaves(value: Any) -> list[Any]:
-    """Return the items of nested tuples, lists and dictionaries, in order."""
-    if not isinstance(value, (tuple, list, dict)):
-        return [value]
-    items: Any = value.values() if isinstance(value, dict) else value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return [leaf for item in items for leaf in leaves(item)]
 
 
 class RecordedArray:

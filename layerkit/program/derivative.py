@@ -9,7 +9,8 @@ import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layerkit.errors import MissingDerivativeError, ShapeError
-from layerkit.program.array import Place, RecordedArray, leaves
+from layerkit.nested import filled, leaves, mapped
+from layerkit.program.array import Place, RecordedArray
 from layerkit.program.recorder import Note, Recorder, infers, recording
 from layerkit.program.rules import CONSTANT, REFUSED, RULES
 
@@ -131,24 +132,32 @@ def _fitted(xp: Backend, word: str, gradient: Any, value: Any) -> Any:
 
 
 class Tape(NamedTuple):
-    """What was recorded of one call of a function: enough to find its derivative."""
+    """What was recorded of one call of a function: enough to find its derivative.
+
+    Each input, and the result, is an array, or arrays in nested tuples and lists.
+    """
 
     recorder: Recorder
-    inputs: tuple[int, ...]
-    output: int | None
-    """The place of the result; None if it does not depend on what is recorded."""
+    inputs: tuple[Any, ...]
+    """The place of each input, nested as they are."""
+    output: Any
+    """The place of the result, nested as it is; None for what does not depend on what is recorded."""
 
     @classmethod
     def record(cls, xp: Backend, function: Callable[..., Any], *inputs: Any) -> tuple[Any, Tape]:
         """Call ``function(recorder, *inputs)``; return its plain result and the tape."""
         recorder = Recorder(xp)
-        given = [recorder.input(value) for value in inputs]
+        given = mapped(recorder.input, inputs)
         with recording(recorder):
             result = function(recorder, *given)
-        places = tuple(value.place for value in given)
-        if isinstance(result, RecordedArray) and result.recorder is recorder:
-            return result.value, cls(recorder, places, result.place)
-        return result, cls(recorder, places, None)
+
+        def place(value: Any) -> Place | None:
+            return value.place if isinstance(value, RecordedArray) and value.recorder is recorder else None
+
+        def plain(value: Any) -> Any:
+            return value if place(value) is None else value.value
+
+        return mapped(plain, result), cls(recorder, mapped(place, given), mapped(place, result))
 
     @classmethod
     def record_if_wanted(cls, xp: Backend, function: Callable[..., Any], *inputs: Any) -> tuple[Any, Tape | None]:
@@ -156,13 +165,21 @@ class Tape(NamedTuple):
         return (function(xp, *inputs), None) if infers() else cls.record(xp, function, *inputs)
 
     def gradients(self, dy: Any, variables: Sequence[Variable] = ()) -> tuple[list[Any], list[Any]]:
-        """Return dL/dinput for each input and dL/dvariable for each variable; zeros where there is no dependence."""
+        """Return dL/dinput for each input and dL/dvariable for each variable; zeros where there is no dependence.
+
+        Args:
+            dy: dL/dresult, nested as the result is; None for what L does not depend on.
+            variables: what was read while the function ran.
+        """
         xp, recorder = self.recorder.base, self.recorder
-        places = [*self.inputs, *(recorder.variables.get(variable, -1) for variable in variables)]
-        found: list[Any] = [None] * len(places)
-        if self.output is not None:
-            found = pull_back(recorder, {self.output: dy}, places)
+        inputs = leaves(self.inputs)
+        places = [*inputs, *(recorder.variables.get(variable, -1) for variable in variables)]
+        seeds: dict[int, Any] = {}
+        for place, seed in zip(leaves(self.output), leaves(dy), strict=True):
+            if place is not None and seed is not None:
+                seeds[place] = seeds[place] + seed if place in seeds else seed  # where the result holds one array twice
+        found = pull_back(recorder, seeds, places) if seeds else [None] * len(places)
         if any(dx is None for dx in found):
-            arrays = [*(recorder.values[place] for place in self.inputs), *(variable.value for variable in variables)]
+            arrays = [*(recorder.values[place] for place in inputs), *(variable.value for variable in variables)]
             found = [xp.zeros_like(x) if dx is None else dx for x, dx in zip(arrays, found, strict=True)]
-        return found[: len(self.inputs)], found[len(self.inputs) :]
+        return list(filled(self.inputs, found[: len(inputs)])), found[len(inputs) :]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from layerkit.program.array import RecordedArray, leaves
+from layerkit.nested import leaves
+from layerkit.program.array import RecordedArray
 from layerkit.program.recorder import Recorder
 
 if TYPE_CHECKING:

@@ -1,0 +1,69 @@
+"""Several arrays at once: tuples and lists of them, nested or not, and the shapes of such."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from layerkit.checks import fits, is_a
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def leaves(value: Any) -> list[Any]:
+    """Return the items of nested tuples, lists and dictionaries, in order."""
+    if not isinstance(value, (tuple, list, dict)):
+        return [value]
+    items: Any = value.values() if isinstance(value, dict) else value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return [leaf for item in items for leaf in leaves(item)]
+
+
+def mapped(function: Callable[..., Any], value: Any, *others: Any) -> Any:
+    """Return nested tuples and lists of the same kind, with ``function(leaf, …)`` in place of each leaf.
+
+    Args:
+        function: of a leaf, and of what stands in its place in each of the others.
+        value: a leaf, or leaves in tuples and lists, which may be tuples with names.
+        others: leaves in as many tuples and lists.
+    """
+    if not is_a(value, tuple, list):
+        return function(value, *others)
+    items = [mapped(function, *parts) for parts in zip(value, *others, strict=True)]
+    return getattr(value, "_make", type(value))(items)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def filled(value: Any, items: Any) -> Any:
+    """Return nested tuples and lists of the same kind, with these items, in order, in place of the leaves."""
+    rest = iter(items)
+
+    def item(_: Any) -> Any:
+        return next(rest)
+
+    return mapped(item, value)
+
+
+def shape_of(value: Any) -> Any:
+    """Return the shape of an array; for several, a list of their shapes; None for what has none."""
+    if is_a(value, tuple, list):
+        return [shape_of(item) for item in value]
+    shape = getattr(value, "shape", None)
+    return None if shape is None else tuple(shape)
+
+
+def are_shapes(shape: Any) -> bool:
+    """Tell whether this is a list of shapes, and not a shape."""
+    return is_a(shape, tuple, list) and any(is_a(part, tuple, list) for part in shape)
+
+
+def mapped_shapes(function: Callable[..., Any], shape: Any, *others: Any) -> Any:
+    """Return what the function makes of a shape; of a list of shapes, the list of what it makes of each."""
+    if not are_shapes(shape):
+        return function(shape, *others)
+    return [mapped_shapes(function, *parts) for parts in zip(shape, *others, strict=True)]
+
+
+def shapes_fit(shape: Any, wanted: Any) -> bool:
+    """Tell whether two shapes, or two lists of shapes, can be those of the same arrays; None is any length."""
+    if not are_shapes(wanted):
+        return not are_shapes(shape) and fits(shape, wanted)
+    return are_shapes(shape) and len(shape) == len(wanted) and all(map(shapes_fit, shape, wanted))
