@@ -640,7 +640,6 @@ class Layer(HoldsState, Configurable):
             dx, gradients = self.run_backward(xp, saved, filled(y, dy) if is_a(y, tuple, list) else dy)
             if are_shapes(shape):
                 check_dx(self, dx, shape)
-                dx = leaves(x) if dx is None else dx
             for name in names.values():
                 if name not in gradients:
                     raise ShapeError(
@@ -700,19 +699,19 @@ def _owner_of_several(x: Any) -> Backend | None:
 
 
 def check_dx(layer: Layer, dx: Arrays, shape: Shapes) -> None:
-    """Check that what backward returned as dx has the shape of x; None is taken for whatever has no gradient.
+    """Check that what backward returned as dx has the shape of x. Among several, None stands for that of integers.
 
     Raises:
         ShapeError: it has another, or is not nested as x is.
     """
 
     def right(found: Any, wanted: Any) -> bool:
-        if found is None or not are_shapes(wanted):
+        if not are_shapes(wanted):
             return found is None or found == wanted
-        return are_shapes(found) and len(found) == len(wanted) and all(map(right, found, wanted))
+        return is_a(found, list) and len(found) == len(wanted) and all(map(right, found, wanted))
 
     found = shape_of(dx)
-    if not right(found, shape):
+    if found is None or not right(found, shape):
         received = type(dx).__name__ if found is None else f"shape {found}"
         raise ShapeError(
             f"{layer.name}: {type(layer).__name__}.backward must return a dx of the shape of x, {shape}. "

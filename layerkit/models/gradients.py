@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerkit.errors import GradientMismatch, NotReadyError
-from layerkit.program.central_differences import compare, table
+from layerkit.nested import filled, leaves, mapped
+from layerkit.program.central_differences import apart, compare, names_of_inputs, side_by_side, table
 from layerkit.training.step import require_gradients
 from layerkit.training.trouble import intercepted
 
@@ -108,7 +109,7 @@ class _Subject:
             def wrapped(xp: Any, x: Any, **options: Any) -> Any:
                 result = forward(xp, x, **options)
                 if xp is self.xp:  # and not recorded, as part of something larger
-                    entered.append((layer, self.host(x), self.host(result[0])))
+                    entered.append((layer, mapped(self.host, x), mapped(self.host, result[0])))
                 return result
 
             return wrapped
@@ -147,34 +148,44 @@ class _Subject:
     def _wrong_of(self, layer: Layer, x: Any) -> str | None:
         """Return of what a layer's own gradient is wrong; None if all are right."""
         trained = {name: weight for name, weight in layer.named_weights().items() if weight in self.weights.values()}
+        inputs = leaves(x)
 
-        def passes(values: Any, weight: Variable | None) -> tuple[Any, Any]:
+        def passes(values: Any, of: Variable | int) -> tuple[Any, Any]:
+            """Run forward with other values of a weight, or of the input with this number."""
             self.restore()
-            if weight is not None:
-                weight.assign(values)
-            return layer.run_forward(self.xp, self.xp.asarray(x if weight else values), training=True)
+            given = list(inputs)
+            if isinstance(of, int):
+                given[of] = values
+            else:
+                of.assign(values)
+            return layer.run_forward(self.xp, mapped(self.xp.asarray, filled(x, given)), training=True)
 
-        def output(values: Any, weight: Variable | None) -> Any:
-            return self.host(passes(values, weight)[0])
+        def output(values: Any, of: Variable | int) -> Any:
+            return side_by_side(mapped(self.host, passes(values, of)[0]))
 
-        shape: tuple[int, ...] = output(x, None).shape
-        dy = self.random.standard_normal(shape)
+        y = mapped(self.host, passes(inputs[0], 0)[0])
+        cotangent = self.random.standard_normal(side_by_side(y).shape)
+        dy = mapped(self.xp.asarray, apart(cotangent, y))
 
-        def backward(values: Any, weight: Variable | None) -> tuple[Array | None, dict[str, Array]]:
-            return layer.run_backward(self.xp, passes(values, weight)[1], self.xp.asarray(dy))
+        def backward(values: Any, of: Variable | int) -> tuple[list[Array | None], dict[str, Array]]:
+            dx, gradients = layer.run_backward(self.xp, passes(values, of)[1], dy)
+            return [None] * len(inputs) if dx is None else leaves(dx), gradients
 
-        def gradient(values: Any, weight: Variable | None, name: str) -> Any:
-            dx, gradients = backward(values, weight)
-            return self.host(gradients[name] if weight else dx)  # type: ignore[arg-type]
+        def gradient(values: Any, of: Variable | int, name: str) -> Any:
+            dx, gradients = backward(values, of)
+            return self.host(dx[of] if isinstance(of, int) else gradients[name])  # type: ignore[arg-type]
 
-        subjects: list[tuple[str, Variable | None]] = [*trained.items()]
-        if np.issubdtype(x.dtype, np.floating) and backward(x, None)[0] is not None:
-            subjects.insert(0, ("the input", None))
-        for name, weight in subjects:
-            first = x if weight is None else self.state[weight]
-            function = functools.partial(output, weight=weight)
-            derivative = functools.partial(gradient, weight=weight, name=name)
-            found = compare("training", name, function, derivative, first, dy, self.random, self.tolerance)
+        dx, _ = backward(inputs[0], 0)
+        subjects: list[tuple[str, Variable | int]] = [
+            (name, number)
+            for number, name in enumerate(names_of_inputs(x))
+            if np.issubdtype(inputs[number].dtype, np.floating) and dx[number] is not None
+        ]
+        for name, of in (*subjects, *trained.items()):
+            first = inputs[of] if isinstance(of, int) else self.state[of]
+            function = functools.partial(output, of=of)
+            derivative = functools.partial(gradient, of=of, name=name)
+            found = compare("training", name, function, derivative, first, cotangent, self.random, self.tolerance)
             if not found.equal:
                 return name
         return None

@@ -10,9 +10,10 @@ from layerkit.changes import note_move
 from layerkit.checks import fits, is_a
 from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.layers.input import Input
-from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.layers.layer import Arrays, Layer, LayerArguments, Shapes, check_dx
 from layerkit.models.model import Model
 from layerkit.names import call_it
+from layerkit.nested import leaves, mapped_shapes, shape_of
 from layerkit.training.trouble import say_where
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Sequential(Model):
             self.build(shape)
 
     @override
-    def build(self, input_shape: Shape | None = None) -> None:
+    def build(self, input_shape: Shapes = None) -> None:
         """Make the weights of all layers, for x of this shape, with None for the batch."""
         shape = self._checked(input_shape)
         for layer in self.layers:
@@ -168,19 +169,24 @@ class Sequential(Model):
                 raise
         self.pack()
 
-    def _checked(self, input_shape: Shape | None) -> Shape:
+    @override
+    def _takes_several(self, x: Any) -> bool:
+        # Until it is built, arrays of one axis are taken for rows.
+        return super()._takes_several(x) and (self.built or any(len(shape_of(leaf) or ()) > 1 for leaf in leaves(x)))
+
+    def _checked(self, input_shape: Shapes) -> Shapes:
         if not self._stack:
             raise NotReadyError(
                 f"{self.name}: a model needs at least one layer. Received: none. Add layers with add(layer)."
             )
-        return tuple(input_shape or ())
+        return mapped_shapes(tuple, input_shape or ())
 
     @override
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Shapes) -> Shapes:
         shape = self._checked(input_shape)
         for layer in self.layers:
             try:
-                shape = tuple(layer.compute_output_shape(shape))
+                shape = mapped_shapes(tuple, layer.compute_output_shape(shape))
             except Exception as error:
                 say_where(error, layer, "computing the output shape of", x=shape)
                 raise
@@ -192,12 +198,12 @@ class Sequential(Model):
         return shape
 
     @override
-    def forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
+    def forward(self, xp: Backend, x: Arrays, *, training: bool = False) -> tuple[Arrays, Any]:
         tape: list[Any] = []
         layer: Layer = self
         try:
             for _, layer in self._stack:
-                shape = x.shape
+                shape = getattr(x, "shape", None) or shape_of(x)  # between two layers there may be several arrays
                 x, saved = layer.forward(xp, x, training=training) if layer.takes_training else layer.forward(xp, x)
                 tape.append((saved, shape))
         except Exception as error:
@@ -207,10 +213,10 @@ class Sequential(Model):
 
     @override
     def backward(
-        self, xp: Backend, saved: Any, dy: Array, *, input_gradient: bool = True
-    ) -> tuple[Array | None, dict[str, Array]]:
+        self, xp: Backend, saved: Any, dy: Arrays, *, input_gradient: bool = True
+    ) -> tuple[Arrays, dict[str, Array]]:
         gradients: dict[str, Array] = {}
-        dx: Array | None = dy
+        dx: Arrays = dy
         stack = self._stack
         layer: Layer = self
         try:
@@ -220,14 +226,14 @@ class Sequential(Model):
                 dx, found = layer.run_backward(xp, kept, dy, input_gradient=wanted)
                 # A wrong shape would be broadcast by the layer in front. A first layer that reads indices has no dx.
                 if wanted and getattr(dx, "shape", None) != shape and (place > 0 or dx is not None):
-                    _refuse_dx(layer, dx, shape)
+                    check_dx(layer, dx, shape)
                 if not is_a(found, dict):
                     _refuse_gradients(layer, found)
                 for name, gradient in found.items():
                     key = prefix + name
                     # A layer that stands in several places receives the sum.
                     gradients[key] = gradients[key] + gradient if key in gradients else gradient
-                dy = dx  # type: ignore[assignment]
+                dy = dx
         except Exception as error:
             say_where(error, layer, "the backward pass of", dy=dy)
             raise
@@ -238,12 +244,4 @@ def _refuse_gradients(layer: Layer, found: Any) -> NoReturn:
     raise ShapeError(
         f"{layer.name}: {type(layer).__name__}.backward must return gradients as a dictionary, by the names of "
         f"weights. Received: {type(found).__name__}. Return (dx, {{}}) where there are no weights."
-    )
-
-
-def _refuse_dx(layer: Layer, dx: Any, shape: tuple[int, ...]) -> NoReturn:
-    received = f"shape {tuple(dx.shape)}" if hasattr(dx, "shape") else type(dx).__name__
-    raise ShapeError(
-        f"{layer.name}: {type(layer).__name__}.backward must return a dx of the shape of x, {tuple(shape)}. "
-        f"Received: {received}"
     )

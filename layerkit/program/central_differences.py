@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from layerkit.errors import GradientMismatch
+from layerkit.nested import filled, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,6 +99,24 @@ def compare(
         bends += 1
         step /= 4
         point = point + _MOVE * random.standard_normal(point.shape)
+
+
+def side_by_side(arrays: Any) -> Floats:
+    """Return the elements of an array, or of several, in one axis: what a line runs through."""
+    return np.concatenate([np.ravel(array) for array in leaves(arrays)])
+
+
+def apart(elements: Floats, like: Any) -> Any:
+    """Return such elements as an array, or as several, shaped and nested like these."""
+    ends = np.cumsum([leaf.size for leaf in leaves(like)])
+    pieces = np.split(elements, ends[:-1])
+    return filled(like, [piece.reshape(leaf.shape) for piece, leaf in zip(pieces, leaves(like), strict=True)])
+
+
+def names_of_inputs(x: Any) -> list[str]:
+    """Return what tables call the inputs: "the input", or "input 1", "input 2", …."""
+    count = len(leaves(x))
+    return ["the input"] if count == 1 else [f"input {number + 1}" for number in range(count)]
 
 
 def _differences(

@@ -15,6 +15,7 @@ import numpy as np
 
 from layerkit.checks import is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, ShapeError
+from layerkit.nested import are_shapes
 from layerkit.training.arrays import CHUNK_BYTES, as_array, check_finite, check_range, is_array, stretches
 
 if TYPE_CHECKING:
@@ -66,7 +67,13 @@ class Rules:
         """Return the shape of the output for x, which is refused if it does not fit."""
         shape = x.shape if x.ndim == 1 else (None, *x.shape[1:])
         if shape not in self._outputs:
-            self._outputs[shape] = self._output_shape(shape)
+            output = self._output_shape(shape)
+            if are_shapes(output):
+                raise ShapeError(
+                    f"A model must have one output. Received: outputs of shapes {output}. "
+                    f"Join them in a layer at the end."
+                )
+            self._outputs[shape] = output
         return self._outputs[shape]
 
     def inputs(self, value: Any, name: str = "x") -> NDArray[Any]:

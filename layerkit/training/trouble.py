@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerkit.changes import moves
 from layerkit.errors import NonFiniteWarning
+from layerkit.nested import are_shapes, leaves, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -43,8 +44,10 @@ def say_where(error: Exception, owner: Any, doing: str, **operands: Any) -> None
 
 
 def _described(operand: Any) -> str:
-    shape = getattr(operand, "shape", None)
-    return f"shape {operand}" if shape is None else f"shape {tuple(shape)} and dtype {operand.dtype}"
+    dtypes = dict.fromkeys(str(leaf.dtype) for leaf in leaves(operand) if hasattr(leaf, "dtype"))
+    shape = shape_of(operand) if dtypes else operand
+    shown = f"shapes {shape}" if are_shapes(shape) else f"shape {shape}"
+    return f"{shown} and dtype {' and '.join(dtypes)}" if dtypes else shown
 
 
 @contextlib.contextmanager
@@ -211,14 +214,19 @@ class _Lookout:
         for name, weight in step.model.named_weights().items():
             self._look(weight.value, f"{name}, after the update by {step.optimizer.name},", harm=True)
 
-    def _look(self, array: Any, what: str, *, harm: bool = False) -> bool:
+    def _look(self, arrays: Any, what: str, *, harm: bool = False) -> bool:
         """Tell whether all is finite, and note what is not."""
-        xp = self._xp
-        if not xp.owns(array) or not xp.isdtype(array.dtype, "real floating") or bool(xp.to_numpy(_finite(xp, array))):
+        if all(map(self._is_finite, leaves(arrays))):
             return True
         self.seen.append(what)
         self.harm = self.harm or harm
         return False
+
+    def _is_finite(self, array: Any) -> bool:
+        xp = self._xp
+        return (
+            not xp.owns(array) or not xp.isdtype(array.dtype, "real floating") or bool(xp.to_numpy(_finite(xp, array)))
+        )
 
     def _forward(self, layer: Layer, forward: Pass) -> Pass:
         def watched(xp: Any, x: Any, **options: Any) -> tuple[Any, Any]:

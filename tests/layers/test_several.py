@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import layerkit
-from layerkit import grad
-from layerkit.errors import MixedBackendsError, ShapeError
-from layerkit.layers import Dense, Layer
+from layerkit import Sequential, grad
+from layerkit.errors import GradientMismatch, MixedBackendsError, NonFiniteWarning, ShapeError
+from layerkit.layers import Dense, Input, Layer
+from layerkit.optimizers import SGD
 
 A, B = np.random.default_rng(0).standard_normal((2, 5, 3))
 DY = np.random.default_rng(1).standard_normal((5, 3))
@@ -294,3 +295,105 @@ def test_inputs_of_two_backends_are_refused():
     x = [layerkit.backend(name).asarray(A) for name in ("numpy", "strict")]
     with pytest.raises(MixedBackendsError, match=r"^One computation takes arrays of one backend\. Received: "):
         Gate()(x)
+
+
+# Within a model.
+
+
+def model_of(*layers, backend="numpy"):
+    model = Sequential([Input((6,)), *layers], seed=0, backend=backend, dtype="float64")
+    model.compile(SGD(learning_rate=0.1), "mse")
+    return model
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("halves", HALVES)
+def test_two_layers_of_a_sequential_may_pass_several_arrays_on(xp, halves, gate):
+    """The same as one layer that holds both: the same gradients, so the same training."""
+    x, y = np.hstack([A, B]), DY[:, :1]
+    trained = [
+        model_of(Dense(6), *middle, Dense(1), backend=xp)
+        for middle in ((halves(), gate()), (Within(Halves(), Gate()),))
+    ]
+    for model in trained:
+        model.fit(x, y, epochs=3, batch_size=2, verbose=0)
+    for found, expected in zip(*(model.get_weights() for model in trained), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_a_sequential_may_begin_with_a_layer_of_several_inputs(xp):
+    model = Sequential([Gate(), Dense(2)], seed=0, backend=xp)
+    assert tuple(model([xp.asarray(A), xp.asarray(B)]).shape) == (5, 2)
+    assert model.input_shape == [(None, 3), (None, 3)]
+    assert tuple(Sequential([Dense(2)])(list(A)).shape) == (5, 2)  # rows
+
+
+def test_a_dx_of_another_shape_is_refused_between_layers():
+    class Crossed(GateByHand):
+        def backward(self, xp, saved, dy):
+            (da, db), gradients = super().backward(xp, saved, dy)
+            return (da, db[:, :1]), gradients
+
+    message = (
+        "crossed: Crossed.backward must return a dx of the shape of x, [(5, 3), (5, 3)]. "
+        "Received: shape [(5, 3), (5, 1)]"
+    )
+    with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
+        model_of(Halves(), Crossed(), Dense(1)).train_on_batch(np.hstack([A, B]), DY[:, :1])
+
+
+def test_an_error_in_a_layer_tells_the_shapes_of_all_inputs():
+    class Broken(GateByHand):
+        def backward(self, xp, saved, dy):
+            return super().backward(xp, saved, xp.reshape(dy, (5,)))
+
+    class Mismatched(HalvesByHand):
+        def backward(self, xp, saved, dy):
+            return dy[0] + xp.reshape(dy[1], (-1,)), {}
+
+    x = np.hstack([A, B])
+    for layers, note in (
+        ((Halves(), Broken()), "This happened in the backward pass of broken (Broken), for dy of shape (5, 3)"),
+        (
+            (Mismatched(), Gate()),
+            "This happened in the backward pass of mismatched (Mismatched), for dy of shapes [(5, 3), (5, 3)]",
+        ),
+    ):
+        with pytest.raises(ValueError, match=r"broadcast|reshape") as caught:
+            model_of(*layers, Dense(1)).train_on_batch(x, DY[:, :1])
+        assert caught.value.__notes__ == [f"{note} and dtype float64."]
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_a_model_must_have_one_output(method):
+    message = (
+        "A model must have one output. Received: outputs of shapes [(None, 3), (None, 3)]. "
+        "Join them in a layer at the end."
+    )
+    model = model_of(Halves())
+    with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
+        getattr(model, method)(np.hstack([A, B]), *([] if method == "predict" else [A]), verbose=0)
+
+
+def test_a_number_that_is_not_finite_is_found_among_several():
+    class Overflows(Halves):
+        def call(self, xp, x):
+            left, right = super().call(xp, x)
+            return left, xp.where(right < 0.0, xp.nan, right)
+
+    model = model_of(Overflows(), Gate(), Dense(1))
+    with pytest.warns(NonFiniteWarning, match=r"It began in batch 1 of epoch 1: the output of overflows \(Overflows\)"):
+        model.fit(np.hstack([A, np.where(A > 0.0, 0.0, -1.0)]), DY[:, :1], epochs=1, batch_size=5, verbose=0)
+
+
+def test_check_gradients_names_a_layer_of_several_inputs():
+    class Nearly(GateByHand):
+        def backward(self, xp, saved, dy):
+            (da, db), gradients = super().backward(xp, saved, dy)
+            return (da, 1.001 * db), gradients
+
+    model = model_of(Dense(6), HalvesByHand(), Nearly(), Dense(1))
+    with pytest.raises(GradientMismatch, match=r"The mistake is in nearly \(Nearly\.backward: gradient of input 2\)\."):
+        model.check_gradients(np.hstack([A, B]), DY[:, :1])
+    right = model_of(Dense(6), HalvesByHand(), GateByHand(), Dense(1)).check_gradients(np.hstack([A, B]), DY[:, :1])
+    assert all(found.equal for found in right.comparisons)
