@@ -29,7 +29,10 @@ class History(Callback):
     @override
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch.append(epoch)
+        history = self.history
         for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(value)
+            if name not in history:
+                history[name] = []
+            history[name].append(value)
         if self.model.history is not self:  # a callback has called fit
             self.model.history = self

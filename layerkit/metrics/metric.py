@@ -88,8 +88,9 @@ class Metric(HoldsState, Configurable):
 
     def reset_state(self) -> None:
         """Forget all batches."""
+        assign = self.xp.assign
         for variable in self._variables:
-            self.xp.assign(variable.value, 0)
+            assign(variable.value, 0)
 
     def __call__(self, *operands: Any, sample_weight: Any = None) -> float:
         """Add a batch and return the number so far."""

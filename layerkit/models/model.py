@@ -211,7 +211,7 @@ class Model(Layer):
     @property
     def metrics(self) -> list[Metric]:
         """The mean loss and the metrics, whose totals are those of the last epoch."""
-        return [] if self._step is None else self._step.all_metrics
+        return [] if self._step is None else list(self._step.all_metrics)
 
     @property
     def metrics_names(self) -> list[str]:

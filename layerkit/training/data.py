@@ -207,6 +207,7 @@ class ArrayData:
         self._x = _Column(x, x_dtype, self.batch_size)
         self._y = None if y is None else _Column(y, y_dtype, self.batch_size)
         self._weights = None if weights is None else _Column(weights, weights_dtype, self.batch_size)
+        self._whole: Batch | None = None  # where there is one batch, which is the same each time
 
     def row_shapes(self) -> tuple[Shape, Shape | None]:
         """Return the shapes of x and y, with None for the rows."""
@@ -240,9 +241,17 @@ class ArrayData:
         if self._y is not None:
             weights = self.rules.class_weights(class_weight, self._y.array, self._weights and self._weights.array)
             self._weights = _Column(weights, self.rules.dtype, self.batch_size)
+            self._whole = None
 
     def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
         """Return the batches, with the rows in this order."""
+        if order is not None or self.steps > 1:
+            return self._cut(order)
+        if self._whole is None:
+            self._whole = next(self._cut(None))
+        return iter((self._whole,))
+
+    def _cut(self, order: NDArray[Any] | None) -> Iterator[Batch]:
         y = repeat(None) if self._y is None else self._y.batches(order)
         weights = repeat(None) if self._weights is None else self._weights.batches(order)
         return zip(self._x.batches(order), y, weights, strict=False)

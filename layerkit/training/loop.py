@@ -194,6 +194,7 @@ def train(
         validation: from the number of an epoch to the batches of its validation; None where there is none.
     """
     model = step.model
+    follows_epochs = callbacks.cares_for("on_epoch_begin")
     follows_batches = callbacks.cares_for("on_train_batch_begin") or callbacks.cares_for("on_train_batch_end")
     model.stop_training = False
     logs: dict[str, float] = {}
@@ -204,7 +205,8 @@ def train(
             for epoch in range(initial_epoch, epochs):
                 progress.epoch = epoch
                 step.reset()
-                callbacks("on_epoch_begin", epoch)
+                if follows_epochs:
+                    callbacks("on_epoch_begin", epoch)
                 step.plan()
                 watch.begin_epoch(epoch)
                 index = 0

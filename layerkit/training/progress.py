@@ -136,6 +136,8 @@ class Progress:
 
     def end_epoch(self, step: int, logs: Mapping[str, Any]) -> None:
         """Leave the line of an epoch, or keep it until it is known to be the last."""
+        if not self._screen.is_read:
+            return
         now = self.clock()
         self._epoch_s = now - self._epoch_started
         self._last = (self.epoch, step, self._epoch_s, logs)

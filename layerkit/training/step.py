@@ -67,6 +67,8 @@ class Step:
         self.loss_total = Mean("loss").to(model.xp)
         self.metrics: list[Metric] = []
         self.weighted: list[Metric] = []
+        self.all_metrics: list[Metric] = [] if loss is None else [self.loss_total]
+        """The mean loss if there is one, and the metrics."""
         self._resolved: tuple[Any, ...] | None = None
         self._targets: list[tuple[str, State]] = []
         self._known: frozenset[str] = frozenset()
@@ -83,6 +85,7 @@ class Step:
             [metrics_room.resolve(identifier, target_shape, output_shape).to(self.model.xp) for identifier in group]
             for group in self.identifiers
         )
+        self.all_metrics = [*self.all_metrics[: self.loss is not None], *self.metrics, *self.weighted]
         self._resolved = shapes
 
     def plan(self) -> None:
@@ -102,11 +105,6 @@ class Step:
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
         return {**self.__dict__, "_planned": None, "_targets": []}
-
-    @property
-    def all_metrics(self) -> list[Metric]:
-        """The mean loss if there is one, and the metrics."""
-        return [*([] if self.loss is None else [self.loss_total]), *self.metrics, *self.weighted]
 
     def reset(self) -> None:
         """Forget all batches."""
