@@ -1,1 +1,7 @@
-"""Measured comparisons. ``python -m tests.benchmarks`` prints them; none of them is a test."""
+"""Measured comparisons. Tests see to it that the commands run; what they measure is no test.
+
+``python -m tests.benchmarks``              import time, `fit` against plain NumPy, memory over a memory map
+``python -m tests.benchmarks.peers``        the README's table: against Keras, JAX, PyTorch, scikit-learn and NumPy
+``python -m tests.benchmarks.mlp_step``     a step against NumPy planned by hand
+``python -m tests.benchmarks.recording``    layers that give `call` alone against the library's own
+"""

@@ -24,7 +24,8 @@ class Comparison(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{_time(self.a_s):>10} {_time(self.b_s):>10}   {self.median:5.2f} ({self.low:.2f} to {self.high:.2f})"
+        times = f"{time_in_words(self.a_s):>10} {time_in_words(self.b_s):>10}"
+        return f"{times}   {self.median:5.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 def compare(a: Callable[[], object], b: Callable[[], object], pairs: int, per_call: int = 1) -> Comparison:
@@ -37,11 +38,12 @@ def compare(a: Callable[[], object], b: Callable[[], object], pairs: int, per_ca
             started = perf_counter()
             function()
             record.append((perf_counter() - started) / per_call)
-    low, median, high = statistics.quantiles([x / y for x, y in zip(*times, strict=True)], n=4)
+    low, median, high = statistics.quantiles([x / y for x, y in zip(*times, strict=True)], n=4, method="inclusive")
     return Comparison(statistics.median(times[0]), statistics.median(times[1]), low, median, high)
 
 
-def _time(seconds: float) -> str:
+def time_in_words(seconds: float) -> str:
+    """Return a time in the unit in which it is at least 1, if there is one."""
     for unit, factor in (("s", 1.0), ("ms", 1e3)):
         if seconds * factor >= 1:
             return f"{seconds * factor:.2f} {unit}"
