@@ -2,7 +2,7 @@
 
 from layerkit import activations, callbacks, errors, initializers, layers, losses, metrics, models, optimizers
 from layerkit.layers import Input, Layer
-from layerkit.models import Model, Sequential
+from layerkit.models import Model, Sequential, clone_model, load_model, model_from_json
 from layerkit.program import (
     differentiable,
     grad,
@@ -26,6 +26,7 @@ __all__ = [
     "backend",
     "backend_names",
     "callbacks",
+    "clone_model",
     "differentiable",
     "errors",
     "grad",
@@ -33,8 +34,10 @@ __all__ = [
     "initializers",
     "jacobian",
     "layers",
+    "load_model",
     "losses",
     "metrics",
+    "model_from_json",
     "models",
     "optimizers",
     "register_derivative",

@@ -6,11 +6,14 @@
     ├── ArgumentError (ValueError)            a value out of its range, or an argument that does not exist
     │   ├── UnknownNameError                  a name that no table holds; the nearest known one is suggested
     │   ├── ShapeError                        a shape that does not fit: rank, width, length
-    │   └── DataError                         data that cannot be trained on: empty, not finite, not numbers
+    │   ├── DataError                         data that cannot be trained on: empty, not finite, not numbers
+    │   └── ModelFormatError                  a file that is not what it should be
     ├── NotReadyError (ValueError)            a call that comes too early: before `build`, `compile` or `fit`
     ├── ContractError (AssertionError)        a layer, loss or backend that does not keep its contract
     │   └── GradientMismatch                  a derivative that is not the derivative
     ├── MissingDerivativeError (TypeError)    a function whose derivative is needed and not known
+    ├── CaptureError (RuntimeError)           a step that cannot be replayed, though jit_compile=True asks for it
+    ├── SaveError (OSError)                   a file that could not be written; the one before it is whole
     └── BackendError (RuntimeError)
         ├── BackendUnavailableError (ImportError)   the library, its driver or the device is missing
         ├── MixedBackendsError                one computation over arrays of two backends or devices
@@ -44,6 +47,14 @@ class DataError(ArgumentError):
 
 
 class NotReadyError(LayerkitError, ValueError):
+class ModelFormatError(ArgumentError):
+    """A file is not what it should be; nothing was loaded from it."""
+
+
+class SaveError(LayerkitError, OSError):
+    """A file could not be written. The message tells what stands at its path; as a rule, the old file, whole."""
+
+
     """The call comes before what it needs: `build`, `compile` or `fit`."""
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     ("layerkit",),  # __init__.py: the public surface
     ("models", "testing"),
+    ("saving",),
     ("training",),
     ("activations", "metrics"),
     ("callbacks", "layers", "losses", "optimizers"),
@@ -31,7 +32,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 FOR_BACKENDS = ("layerkit.xp", "layerkit.program", "layerkit.errors")
 
 # The packages that are not Python's own, and who may import them: a folder, or a file.
-ROOMS_ON_THE_HOST = ("layerkit/training/", "layerkit/initializers/", "layerkit/testing/")
+ROOMS_ON_THE_HOST = ("layerkit/saving/", "layerkit/training/", "layerkit/initializers/", "layerkit/testing/")
 JUDGES = ("layerkit/program/central_differences.py", "layerkit/models/gradients.py", "layerkit/models/explain.py")
 ALLOWED = {
     "numpy": (*ROOMS_ON_THE_HOST, *JUDGES, "backends/layerkit_numpy/"),

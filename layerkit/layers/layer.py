@@ -17,7 +17,7 @@ from layerkit.program.array import recorder_of
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend, backend_of
-from layerkit.xp.state import HoldsState, Variable
+from layerkit.xp.state import HoldsState, Variable, awaiting
 from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
@@ -260,7 +260,11 @@ class Layer(HoldsState, Configurable):
         xp = self.xp
 
         def zeros(shape: Shape) -> Array:
-            return xp.asarray(xp.zeros(tuple(size if n is None else n for n in shape), dtype=getattr(xp, self.dtype)))
+            lengths = tuple(size if n is None else n for n in shape)
+            awaited = awaiting.get()
+            if awaited is not None:
+                awaited.probe(lengths)
+            return xp.asarray(xp.zeros(lengths, dtype=getattr(xp, self.dtype)))
 
         with not_recording(), inference():
             y = self._pair("forward", "(y, saved)", self.run_forward(xp, mapped_shapes(zeros, input_shape)))[0]
@@ -310,7 +314,12 @@ class Layer(HoldsState, Configurable):
         if initializer is None:
             initializer = "glorot_uniform" if kind in FLOAT_DTYPES else "zeros"
         path = f"{home.path}/{name}"
-        values = initializers.get(initializer).values(shape, kind, home.seed, path)
+        awaited = awaiting.get()
+        if awaited is None:
+            values = initializers.get(initializer).values(shape, kind, home.seed, path)
+        else:
+            awaited.weight(path, shape, kind)
+            values = home.xp.broadcast_to(home.xp.zeros((), dtype=getattr(home.xp, kind)), shape)
         variable = Variable(home.xp, values, kind, name, trainable=trainable)
         variable.path = path
         self._variables[name] = variable
@@ -404,6 +413,20 @@ class Layer(HoldsState, Configurable):
         """All weights: the layer's own in the order they were made, then those of inner layers."""
         found = dict.fromkeys(self._variables.values())
         for child in self.sublayers:
+    def named_streams(self) -> dict[str, RandomStream]:
+        """Return all sources of random numbers, by names of the same kind."""
+        named = dict(self._streams)
+        for key, child in self._children.items():
+            named.update({f"{key}/{name}": stream for name, stream in child.named_streams().items()})
+        return named
+
+    def named_layers(self) -> dict[str, Layer]:
+        """Return this layer, as "", and all inside it, by names of the same kind: "inner"; outer ones come first."""
+        named: dict[str, Layer] = {"": self}
+        for key, child in self._children.items():
+            named.update({f"{key}/{name}" if name else key: layer for name, layer in child.named_layers().items()})
+        return named
+
             found.update(dict.fromkeys(child.weights))
         return list(found)
 

@@ -1,6 +1,7 @@
-"""Models: declaring them, and the door to training."""
+"""Models: declaring them, saving and loading them, and the door to training."""
 
+from layerkit.models.loading import clone_model, load_model, model_from_json
 from layerkit.models.model import Model
 from layerkit.models.sequential import Sequential
 
-__all__ = ["Model", "Sequential"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json"]

@@ -28,6 +28,7 @@ from layerkit.xp.state import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+    import os
     from typing import Self
 
     from layerkit.losses import Loss
@@ -48,7 +49,7 @@ class Model(Layer):
         kwargs: what every `Layer` takes.
     """
 
-    _bookkeeping = frozenset({"history", "seed", "stop_training", "_shuffles", "_step"})
+    _bookkeeping = frozenset({"history", "seed", "stop_training", "_compile_options", "shuffles", "_step"})
 
     stop_training: bool = False
 
@@ -66,7 +67,8 @@ class Model(Layer):
         self.settle(Home(find_backend(backend), "float32", self.seed, ""))
         self.history: History | None = None
         self._step: Step | None = None
-        self._shuffles = 0
+        self._compile_options: dict[str, Any] = {}
+        self.shuffles = 0  # passes over shuffled data so far
 
     # Declaring.
 
@@ -172,6 +174,13 @@ class Model(Layer):
             )
         if jit_compile is True:
             raise ArgumentError(
+        self._compile_options = {"run_eagerly": run_eagerly, "jit_compile": jit_compile}
+        if run_eagerly and jit_compile is True:
+            warnings.warn(
+                "compile: a step that runs eagerly is not compiled. Received: run_eagerly=True and jit_compile=True. "
+                "jit_compile is taken as False.",
+                stacklevel=2,
+            )
                 "compile: jit_compile=True needs a recorded step, which this version does not have. "
                 "Received: jit_compile=True. Use jit_compile='auto'."
             )
@@ -187,6 +196,11 @@ class Model(Layer):
 
     @property
     def compiled(self) -> bool:
+    @property
+    def step(self) -> Step | None:
+        """What `compile` made: the steps of training; None before."""
+        return self._step
+
         """Whether `compile` was called."""
         return self._step is not None
 
@@ -195,6 +209,17 @@ class Model(Layer):
             raise NotReadyError(
                 f"{caller}: the model must be compiled first. Received: a model without loss and optimizer. "
                 f"Call compile(optimizer, loss)."
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of `compile`, as objects and names."""
+        step = self._compiled("get_compile_config")
+        metrics, weighted = step.identifiers
+        given = {"optimizer": step.optimizer, "loss": step.loss}
+        return given | {"metrics": [*metrics], "weighted_metrics": [*weighted]} | self._compile_options
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile with what `get_compile_config` returned."""
+        self.compile(**config)
+
             )
         return self._step
 
@@ -219,6 +244,66 @@ class Model(Layer):
         return [] if self._step is None else self._step.names[: len(self.metrics)]
 
     def reset_metrics(self) -> None:
+    # Saving.
+
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, include_optimizer: bool = True) -> None:
+        """Write the model to a file, from which `load_model` makes an equal one that goes on as this one would.
+
+        The file holds the configuration, the weights, and the state of training: optimizer, metrics, random numbers,
+        History. The same model gives the same bytes. Until the new file is whole, the old one stays.
+
+        Args:
+            filepath: ends in ``.layerkit``.
+            overwrite: whether a file that is there is replaced.
+            include_optimizer: False leaves out `compile`'s arguments and the state of training.
+
+        Raises:
+            ArgumentError: the path is none for a model, or a constructor was given what no file can hold.
+            SaveError: the file could not be written; what stands there now is told.
+        """
+        from layerkit.models.files import writer  # with all that reads and writes files
+
+        writer.save(filepath, self, self._step, overwrite=overwrite, optimizer=include_optimizer)
+
+    def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write the weights alone, by name: to ``.safetensors``, or NumPy's ``.npz``.
+
+        Raises:
+            ArgumentError: the path has another ending.
+            SaveError: the file could not be written; what stands there now is told.
+        """
+        from layerkit.models.files import writer
+
+        writer.save_weights(filepath, self, overwrite=overwrite)
+
+    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Read the weights from a file that `save` or `save_weights` wrote, or any ``.safetensors`` or ``.npz``.
+
+        Raises:
+            NotReadyError: the model is not built, so that it has no weights yet.
+            ModelFormatError: the file is not in its format, or weights are missing, surplus, or of other shapes, all
+                of which are listed; no weight was changed.
+        """
+        if not self.built:
+            raise NotReadyError(
+                f"{self.name}: load_weights needs a model with weights. Received: no build yet. "
+                f"Call build(input_shape), or give the model an Input."
+            )
+        from layerkit.models.files import reader
+
+        reader.load_weights(filepath, self)
+
+    def to_json(self) -> str:
+        """Return the configuration as JSON, from which `model_from_json` makes a model with first weights."""
+        from layerkit.models.files import to_json
+
+        return to_json(self)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        from layerkit.models.files import reduced
+
+        return reduced(self)
+
         """Set the totals of all metrics to 0."""
         self._compiled("reset_metrics").reset()
 
@@ -361,10 +446,10 @@ class Model(Layer):
         if shuffle and isinstance(data, ArrayData) and data.steps > 1:
             passes = loop.row_order(self.seed or 0, data.rows)
 
-            first = self._shuffles + 1
+            first = self.shuffles + 1
 
             def shuffled(number: int) -> Any:
-                self._shuffles = max(self._shuffles, first + number)
+                self.shuffles = max(self.shuffles, first + number)
                 return passes(first + number)
 
             order = shuffled

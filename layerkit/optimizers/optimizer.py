@@ -148,6 +148,11 @@ class Optimizer(Configurable):
         return int(self._iterations.numpy())
 
     @property
+    def parameters(self) -> list[Variable]:
+        """The parameters that it has charge of, in the order of its vectors."""
+        return list(self._parameters)
+
+    @property
     def variables(self) -> list[Variable]:
         """The state: step count, learning rate, and the slots, each one flat vector for each dtype."""
         slots = [vector for vectors in self._vectors.values() for name, vector in vectors.items() if name != "gradient"]

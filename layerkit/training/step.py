@@ -102,6 +102,11 @@ class Step:
         ]
         self._planned = changes()
 
+    @property
+    def shapes(self) -> tuple[Any, ...] | None:
+        """How many axes targets and outputs have, and their last lengths; None before the metrics are made for them."""
+        return self._resolved
+
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
         return {**self.__dict__, "_planned": None, "_targets": []}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from layerkit.changes import changes as changes
 from layerkit.changes import note_change, note_move
@@ -23,6 +23,26 @@ _NOTHING: dict[str, Any] = {}
 
 # What an array of state is handed out as, while something is recorded: the recorder's array.
 reading: ContextVar[Callable[[Any, Array], Any] | None] = ContextVar("layerkit_reading", default=None)
+
+
+class Awaited(Protocol):
+    """What a file holds, of which a model is made just now. Each method refuses what the file does not speak for."""
+
+    def weight(self, path: str, shape: tuple[int, ...], dtype: str) -> None:
+        """Called before a weight is made, whose values will come from the file."""
+        ...
+
+    def state(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
+        """Called before state is allocated."""
+        ...
+
+    def probe(self, shape: tuple[int, ...]) -> None:
+        """Called before zeros are allocated that a layer is tried on."""
+        ...
+
+
+# Whoever makes a model of a file sets it, so that what a file says is compared before anything is allocated.
+awaiting: ContextVar[Awaited | None] = ContextVar("layerkit_awaiting", default=None)
 
 
 class State:
@@ -66,6 +86,9 @@ class Variable(State):
         self.shape: tuple[int, ...] = tuple(self._array.shape)
         self.size = math.prod(self.shape)
         self.dtype = dtype
+        awaited = awaiting.get()
+        if awaited is not None:
+            awaited.state(name, tuple(getattr(values, "shape", ())), dtype)
         self.name = name
         self.path = name
         self._trainable = trainable

@@ -1,0 +1,318 @@
+"""Reading a model: the only way in, for files and for copies in memory. See FORMAT.md.
+
+Whoever wrote the file is a stranger. Nothing in it chooses what is run: classes come from a closed table, or from the
+caller. Nothing in it chooses how much is allocated: what the file holds bounds that. Nothing here is imported or looked
+up because a file names it, nothing is unpickled, and no file is opened but the one that the caller names; a test reads
+this text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from layerkit.checks import check_flag, is_a
+from layerkit.errors import ArgumentError, ModelFormatError
+from layerkit.nested import are_shapes
+from layerkit.saving import archive, document, state, table, tensors
+from layerkit.saving.decoding import Decoder
+from layerkit.saving.place import Place
+from layerkit.saving.tensors import BYTES, Tensor
+from layerkit.saving.writer import MANIFEST, MODEL, SUFFIX, TRAINING, VERSION
+from layerkit.xp.registry import backend as find_backend
+from layerkit.xp.registry import use_backend
+from layerkit.xp.state import awaiting
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from layerkit.saving.archive import Member
+    from layerkit.xp import Backend
+
+_SPARE_BYTES = 8 * 2**20
+_LARGEST_PROBE = 2**22
+_LARGEST_MANIFEST = 2**16
+
+
+class Contents:
+    """The members of a file, which are checked when this is made; each can then be read.
+
+    Raises:
+        ModelFormatError: the file is not in layerkit's format, or not as it was written.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.file = file
+        self.place = Place(name)
+        self.size = file.seek(0, 2)
+        found = archive.members(file, self.place)
+        self.members = {member.name: member for member in found}
+        self.manifest = self._read_manifest(found)
+        archive.check_form(file, found, self.place)
+        self.header = {
+            member: tensors.safetensors(file, part.start, part.size, self.place.within(member))
+            for member, part in self.members.items()
+            if member in (MODEL[1], TRAINING[1])
+        }
+
+    @property
+    def has_training(self) -> bool:
+        """Whether there is more than the architecture and the weights."""
+        return TRAINING[0] in self.members
+
+    def _read_manifest(self, found: list[Member]) -> dict[str, Any]:
+        place = self.place.within(MANIFEST)
+        if not found or found[-1].name != MANIFEST or found[-1].size > _LARGEST_MANIFEST:
+            raise self.place.wrong(
+                f"must be a model that layerkit saved, with {MANIFEST} at its end",
+                f"{[each.name for each in found[-5:]]}",
+            )
+        text = archive.content(self.file, found[-1])
+        if archive.checksum(self.file, found[-1]) != found[-1].crc:
+            raise place.wrong("must have the checksum that is noted for it", "another")
+        manifest = document.check_object(document.loads(text, place), place, ("format", "version", "members"))
+        if manifest["format"] != "layerkit":
+            raise place.at("format").wrong("must be 'layerkit'", manifest["format"])
+        version = document.check_list(manifest["version"], place.at("version"))
+        if len(version) != 2:
+            raise place.at("version").wrong("must be two numbers", version)
+        major, minor = (document.check_integer(number, place.at("version")) for number in version)
+        if major != VERSION[0]:
+            raise place.at("version").wrong(
+                f"must be at most that which this layerkit reads, {VERSION[0]}.{VERSION[1]}",
+                f"{major}.{minor}",
+                "Install a newer layerkit." if major > VERSION[0] else "",
+            )
+        self._check_members(found[:-1], document.check_map(manifest["members"], place.at("members")), place)
+        return manifest
+
+    def _check_members(self, found: list[Member], listed: dict[str, Any], place: Place) -> None:
+        names = tuple(member.name for member in found)
+        if names not in (MODEL, MODEL + TRAINING) or tuple(listed) != names:
+            raise self.place.wrong(
+                f"must have the members {', '.join(MODEL)} (and {', '.join(TRAINING)}) and list them", ", ".join(names)
+            )
+        for member in found:
+            here = place.at("members").at(member.name)
+            noted = document.check_object(listed[member.name], here, ("bytes", "crc32", "sha256"))
+            digest = hashlib.sha256()
+            for chunk in archive.chunks(self.file, member):
+                digest.update(chunk)
+            actual = {"bytes": member.size, "crc32": f"{member.crc:08x}", "sha256": digest.hexdigest()}
+            for key, value in actual.items():
+                if noted[key] != value:
+                    raise self.place.within(member.name).wrong(
+                        f"must be as it was written, with {key} {noted[key]}", f"{value}", "The file is damaged."
+                    )
+
+    def json(self, member: str) -> Any:
+        """Return what a member says."""
+        place = self.place.within(member)
+        document.check_size(self.members[member].size, place)
+        return document.loads(archive.content(self.file, self.members[member]), place)
+
+    def fetch(self, member: str) -> Callable[[Tensor], NDArray[Any]]:
+        """Return the function that reads an array of a member."""
+        return lambda tensor: tensors.values(self.file, tensor, self.place.within(member))
+
+
+class _Guard:
+    """Compares each weight with the file before it is made, and bounds what all state may take."""
+
+    def __init__(self, weights: Mapping[str, Tensor], size: int, place: Place) -> None:
+        self._weights, self._place = weights, place
+        self._left = 2 * size + _SPARE_BYTES
+
+    def weight(self, path: str, shape: tuple[int, ...], dtype: str) -> None:
+        """Refuse a weight that the file has otherwise."""
+        tensor = self._weights.get(path)
+        if tensor is not None and (tensor.shape, tensor.dtype) != (shape, dtype):
+            raise self._place.at(path).wrong(
+                f"must have shape {shape} and dtype {dtype}, as the architecture says",
+                f"{tensor.shape}, {tensor.dtype}",
+            )
+        self._require(math.prod(shape) * BYTES.get(dtype, 16), path, shape)
+
+    def state(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
+        """Refuse state for which the file is too small."""
+        size = math.prod(shape) * BYTES.get(dtype, 16)
+        self._require(size, name, shape)
+        self._left -= size
+
+    def probe(self, shape: tuple[int, ...]) -> None:
+        """Refuse to run a layer over very many zeros, to learn the shape of its output."""
+        if math.prod(shape) > _LARGEST_PROBE:
+            raise self._place.wrong(f"the model must be built on at most {_LARGEST_PROBE} numbers", f"shape {shape}")
+
+    def _require(self, size: int, name: str, shape: tuple[int, ...]) -> None:
+        if size > self._left:
+            raise self._place.wrong("the model must need no more than the file holds", f"{name} of shape {shape}")
+
+
+def load(path: str | os.PathLike[str], custom: Any, *, compile: bool, backend: str | Backend | None) -> Any:
+    """Return the model that a file holds: see `load_model`."""
+    custom = check_custom(custom, "load_model")
+    check_flag("load_model", compile=compile)
+    target = find_backend(backend)
+    with opened(path, "load_model", SUFFIX) as file:
+        return read(Contents(file, str(path)), custom, target, compiles=compile)
+
+
+def from_image(image: bytes, custom: Mapping[str, Any], backend: Backend) -> Any:
+    """Return the model of which `writer.image` made an image."""
+    return read(Contents(io.BytesIO(image), "copy"), custom, backend, compiles=True)
+
+
+def from_json(text: str, custom: Any, backend: str | Backend | None) -> Any:
+    """Return a model with first weights, from what `Model.to_json` gave."""
+    custom = check_custom(custom, "model_from_json")
+    if not is_a(text, str):
+        raise ArgumentError(f"model_from_json: it must be text. Received: {type(text).__name__}")
+    place = Place("model_from_json")
+    value = document.loads(text.encode("utf-8", "surrogatepass"), place)
+    with use_backend(find_backend(backend)):
+        return _architecture(value, place, custom, compiles=False)
+
+
+def read(contents: Contents, custom: Mapping[str, Any], target: Backend, *, compiles: bool) -> Any:
+    """Return the model."""
+    header = contents.header[MODEL[1]]
+    place = contents.place.within(MODEL[1])
+    token = awaiting.set(_Guard(header, contents.size, place))
+    try:
+        with use_backend(target):
+            model = _architecture(contents.json(MODEL[0]), contents.place.within(MODEL[0]), custom, compiles=compiles)
+            _restore_weights(model, header, contents.fetch(MODEL[1]), place)
+            if contents.has_training:
+                told = state.Told(
+                    contents.json(TRAINING[0]),
+                    contents.place.within(TRAINING[0]),
+                    contents.header[TRAINING[1]],
+                    contents.fetch(TRAINING[1]),
+                )
+                told.restore(model, model.step if compiles else None)
+    finally:
+        awaiting.reset(token)
+    return model
+
+
+def _architecture(value: Any, place: Place, custom: Mapping[str, Any], *, compiles: bool) -> Any:
+    fields = document.check_object(value, place, ("model", "built", "frozen", "constant", "compile"))
+    decoder = Decoder(custom)
+    here = place.at("model")
+    model = decoder.decode(fields["model"], here)
+    if not table.is_model(model.__class__):
+        raise here.wrong("must be a model", fields["model"])
+    for path, shape in document.check_map(fields["built"], place.at("built")).items():
+        here = place.at("built").at(path)
+        decoded = _shape(decoder.decode(shape, here), here)
+        layer = model.named_layers().get(path)
+        if layer is None:
+            raise here.wrong("must be the path of a layer", path)
+        try:
+            layer.build_in_place(decoded)
+        except ModelFormatError:
+            raise
+        except Exception as error:
+            raise here.wrong("must be a shape for which the model can be built", _told(error)) from error
+    layers, weights = model.named_layers(), state.weights(model)
+    frozen = _names(fields["frozen"], layers, place.at("frozen"))
+    constant = _names(fields["constant"], weights, place.at("constant"))
+    for path, layer in layers.items():  # from the outside in, since setting an outer one sets the inner ones
+        layer.trainable = path not in frozen
+    for name, weight in weights.items():
+        weight.trainable = name not in constant
+    if fields["compile"] is not None and compiles:
+        here = place.at("compile")
+        options = document.check_map(fields["compile"], here)
+        decoded = {name: decoder.decode(each, here.at(name)) for name, each in options.items()}
+        try:
+            model.compile_from_config(decoded)
+        except Exception as error:
+            raise here.wrong("must be what compile takes", _told(error)) from error
+    return model
+
+
+def _names(value: Any, known: Mapping[str, Any], place: Place) -> set[str]:
+    listed = document.check_list(value, place)
+    for index, name in enumerate(listed):
+        if not is_a(name, str) or name not in known:
+            raise place.at(index).wrong("must be the name of one that the model has", name)
+    return set(listed)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _shape(shape: Any, place: Place) -> Any:
+    """Return a shape, or a list of shapes, of plain integers."""
+    if are_shapes(shape):
+        return [_shape(each, place.at(index)) for index, each in enumerate(shape)]
+    return document.check_lengths(list(shape) if is_a(shape, tuple, list) else shape, place, varies=True)
+
+
+def _restore_weights(
+    model: Any, header: Mapping[str, Tensor], fetch: Callable[[Tensor], NDArray[Any]], place: Place
+) -> None:
+    variables = state.weights(model)
+    state.compare(variables, header, place)
+    for name, variable in variables.items():
+        variable.assign(fetch(header[name]))
+
+
+def load_weights(path: str | os.PathLike[str], model: Any) -> None:
+    """Write the weights of a file into a model: see `Model.load_weights`."""
+    with opened(path, "load_weights", SUFFIX, ".safetensors", ".npz") as file:
+        place = Place(str(path))
+        suffix = Path(path).suffix
+        if suffix == ".npz":
+            header = tensors.npz(file, place)
+        elif suffix == SUFFIX:
+            contents = Contents(file, str(path))
+            header, place = contents.header[MODEL[1]], place.within(MODEL[1])
+        else:
+            header = tensors.safetensors(file, 0, file.seek(0, 2), place)
+        variables = state.weights(model)
+        state.compare(variables, header, place)
+        # All are read before the first is written: a file that cannot be read to its end changes nothing.
+        found = {name: tensors.values(file, header[name], place) for name in variables}
+    for name, variable in variables.items():
+        variable.assign(found[name])
+
+
+def opened(path: Any, caller: str, *suffixes: str) -> BinaryIO:
+    """Return the file at the path that the caller gave, for reading.
+
+    Raises:
+        ArgumentError: the path is none, or does not end as the files do that can be read.
+        OSError: there is no such file, or it may not be read.
+    """
+    if not is_a(path, str, Path) and not hasattr(path, "__fspath__"):
+        raise ArgumentError(f"{caller}: the path must be text or a path. Received: {path!r}")
+    chosen = Path(path)
+    if chosen.suffix not in suffixes:
+        raise ArgumentError(f"{caller}: the path must end in {' or '.join(suffixes)}. Received: {str(path)!r}")
+    return chosen.open("rb")
+
+
+def check_custom(custom: Any, caller: str) -> dict[str, Any]:
+    """Return custom objects by name.
+
+    Raises:
+        ArgumentError: they are not given as a dictionary from names to classes or functions.
+    """
+    if custom is None:
+        return {}
+    if not is_a(custom, dict) or not all(is_a(name, str) and callable(each) for name, each in custom.items()):
+        raise ArgumentError(
+            f"{caller}: custom_objects must be a dictionary from names to classes or functions. "
+            f"Received: custom_objects={custom!r}"
+        )
+    return custom

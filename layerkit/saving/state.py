@@ -1,0 +1,246 @@
+"""What training has changed, as one table of arrays and one of plain values: everything that a next step depends on.
+
+Weights are told apart from the rest: step counts and slots of the optimizer, totals of metrics, counters of random
+numbers, and History.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerkit.callbacks import History
+from layerkit.checks import is_a
+from layerkit.errors import ArgumentError
+from layerkit.saving import document, tensors
+from layerkit.saving.decoding import Decoder
+from layerkit.saving.encoding import Encoder
+from layerkit.saving.tensors import Source, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from layerkit.saving.place import Place
+    from layerkit.training.step import Step
+    from layerkit.xp import Variable
+
+Fetch = "Callable[[Tensor], NDArray[Any]]"
+
+
+def weights(model: Any) -> dict[str, Variable]:
+    """Return all weights by name; one that has two names is there once."""
+    found: dict[Variable, str] = {}
+    for name, variable in model.named_weights().items():
+        found.setdefault(variable, name)
+    return {name: variable for variable, name in found.items()}
+
+
+def sources(variables: Mapping[str, Variable]) -> dict[str, Source]:
+    """Return variables as arrays to be written."""
+    for name in variables:
+        if not all(document.NAME.match(part) for part in name.split("/")) or len(name) > 1024:
+            raise ArgumentError(
+                f"save: names of layers and weights must be letters, digits, '_', '.' and '-', at most 128 of them. "
+                f"Received: {name!r}"
+            )
+    return {name: Source(each.dtype, each.shape, each.numpy) for name, each in variables.items()}
+
+
+def training(model: Any, step: Step | None) -> dict[str, Variable]:
+    """Return all other state by name: of random streams, the optimizer, and metrics."""
+    found = {f"streams/{name}": stream.counter for name, stream in model.named_streams().items()}
+    if step is not None:
+        if step.optimizer.built:
+            found |= _numbered("optimizer", step.optimizer.variables)
+        for index, metric in enumerate(step.all_metrics):
+            found |= _numbered(f"metrics/{index}", metric.variables)
+    return found
+
+
+def _numbered(prefix: str, variables: Iterable[Variable]) -> dict[str, Variable]:
+    # Names of their own may be anything, and stand twice.
+    return {f"{prefix}/{index}": variable for index, variable in enumerate(variables)}
+
+
+def describe(model: Any, step: Step | None) -> tuple[dict[str, Any], dict[str, Source]]:
+    """Return what is known of training as JSON, and its arrays."""
+    arrays = sources(training(model, step))
+    optimizer = None
+    if step is not None and step.optimizer.built:
+        known = {variable: name for name, variable in weights(model).items()}
+        parameters = step.optimizer.parameters
+        strange = [variable.path for variable in parameters if variable not in known]
+        if strange:
+            raise ArgumentError(
+                f"save: the optimizer must serve the weights of this model alone. Received: one that serves "
+                f"{strange[0]!r} too. Give each model an optimizer of its own, or save with include_optimizer=False."
+            )
+        optimizer = {"parameters": [known[variable] for variable in parameters]}
+    shapes = None if step is None else step.shapes
+    told = {
+        "shuffles": model.shuffles,
+        "streams": {name: list(stream.key) for name, stream in model.named_streams().items()},
+        "optimizer": optimizer,
+        "metrics": None if shapes is None else list(shapes),
+        "history": None if model.history is None else describe_history(model.history, arrays),
+    }
+    return told, arrays
+
+
+def describe_history(history: History, arrays: dict[str, Source]) -> dict[str, Any]:
+    """Return a History as JSON; lists of floats become arrays."""
+    logs: list[list[Any]] = []
+    for index, (name, values) in enumerate(history.history.items()):
+        numbers = all(type(value) is float for value in values)
+        if numbers:
+            arrays[f"history/{index}"] = tensors.source(np.array(values, np.float64))
+        logs.append([name, None if numbers else Encoder().encode(values, f"history[{name!r}]")])
+    arrays["history/epoch"] = tensors.source(np.array(history.epoch, np.int64))
+    return {"logs": logs}
+
+
+class Told:
+    """What a file says of training, checked as far as that can be done without the model.
+
+    Args:
+        value: the JSON.
+        place: where it stands.
+        arrays: what the header of its arrays lists.
+        fetch: reads one of them.
+    """
+
+    KEYS = ("shuffles", "streams", "optimizer", "metrics", "history")
+
+    def __init__(
+        self, value: Any, place: Place, arrays: Mapping[str, Tensor], fetch: Callable[[Tensor], NDArray[Any]]
+    ) -> None:
+        self._fields = document.check_object(value, place, self.KEYS)
+        self._place, self._arrays, self._fetch = place, arrays, fetch
+        self.shuffles = document.check_integer(self._fields["shuffles"], place.at("shuffles"))
+        self.history = self._history()
+
+    def restore(self, model: Any, step: Step | None) -> None:
+        """Bring a model that is built and compiled to this state. All is compared before the first value is written.
+
+        Raises:
+            ModelFormatError: the file tells of another model.
+        """
+        place, fields = self._place, self._fields
+        if step is not None:
+            self._build_optimizer(model, step, fields["optimizer"], place.at("optimizer"))
+            self._make_metrics(step, fields["metrics"], place.at("metrics"))
+        streams, keys = model.named_streams(), document.check_map(fields["streams"], place.at("streams"))
+        if streams.keys() != keys.keys():
+            raise place.at("streams").wrong(f"must name the streams {', '.join(streams) or '(none)'}", ", ".join(keys))
+        wanted = training(model, step)
+        given = {name: tensor for name, tensor in self._arrays.items() if not name.startswith("history/")}
+        if step is None:  # loaded without compiling: only the streams are of interest
+            given = {name: tensor for name, tensor in given.items() if name.startswith("streams/")}
+        compare(wanted, given, place)
+        for name, stream in streams.items():
+            here = place.at("streams").at(name)
+            key = document.check_list(keys[name], here)
+            if len(key) != 2:
+                raise here.wrong("must be two numbers", key)
+            first, second = (document.check_integer(word, here, most=2**64 - 1) for word in key)
+            stream.key = first, second
+        for name, variable in wanted.items():
+            variable.assign(self._fetch(given[name]))
+        model.shuffles = self.shuffles
+        if self.history is not None:
+            self.history.set_model(model)
+            model.history = self.history
+
+    def _build_optimizer(self, model: Any, step: Step, told: Any, place: Place) -> None:
+        if told is None:
+            return
+        known = weights(model)
+        parameters: list[Variable] = []
+        listed = document.check_list(document.check_object(told, place, ("parameters",))["parameters"], place)
+        for index, name in enumerate(listed):
+            here = place.at("parameters").at(index)
+            variable = known.pop(document.check_text(name, here), None)
+            if variable is None:
+                raise here.wrong("must be the name of a weight, each once", name)
+            parameters.append(variable)
+        step.optimizer.build(parameters)
+
+    def _make_metrics(self, step: Step, told: Any, place: Place) -> None:
+        if told is None:
+            return
+        if len(document.check_list(told, place)) != 4:
+            raise place.wrong("must be the number of axes and the last length of targets and of outputs", told)
+        lengths = [
+            None if number is None and index % 2 else document.check_integer(number, place.at(index), 1, 2**32)
+            for index, number in enumerate(told)
+        ]
+        (axes, last), (output_axes, output_last) = lengths[:2], lengths[2:]
+        if max(axes or 0, output_axes or 0) > 32:
+            raise place.wrong("must be of at most 32 axes", told)
+        try:
+            step.resolve((*[None] * ((axes or 1) - 1), last), (*[None] * ((output_axes or 1) - 1), output_last))
+        except ArgumentError as error:
+            raise place.wrong("must be shapes for which the metrics can be made", str(error)) from error
+
+    def _history(self) -> History | None:
+        told, place = self._fields["history"], self._place.at("history")
+        if told is None:
+            return None
+        logs = document.check_list(document.check_object(told, place, ("logs",))["logs"], place.at("logs"))
+        wanted = {"history/epoch": "int64"}
+        history = History()
+        texts: dict[str, Any] = {}
+        for index, pair in enumerate(logs):
+            here = place.at("logs").at(index)
+            if len(document.check_list(pair, here)) != 2:
+                raise here.wrong("must be a name and a list, or null", pair)
+            name = document.check_text(pair[0], here)
+            if name in texts:
+                raise here.wrong("must have a name of its own", name)
+            texts[name] = pair[1]
+            if pair[1] is None:
+                wanted[f"history/{index}"] = "float64"
+        given = {name: tensor for name, tensor in self._arrays.items() if name.startswith("history/")}
+        if {name: (tensor.dtype, len(tensor.shape)) for name, tensor in given.items()} != {
+            name: (dtype, 1) for name, dtype in wanted.items()
+        }:
+            raise place.wrong(f"must have the arrays {', '.join(wanted)}, of one axis", ", ".join(given))
+        history.epoch = self._fetch(given["history/epoch"]).tolist()
+        for index, (name, values) in enumerate(texts.items()):
+            here = place.at("logs").at(index)
+            if values is None:
+                history.history[name] = self._fetch(given[f"history/{index}"]).tolist()
+            else:
+                decoded = Decoder({}).decode(values, here)
+                if not is_a(decoded, list):
+                    raise here.wrong("must be a list", values)
+                history.history[name] = decoded
+        return history
+
+
+_LISTED = 20
+
+
+def compare(variables: Mapping[str, Variable], given: Mapping[str, Tensor], place: Place) -> None:
+    """Compare the arrays that are wanted with those that a file has, and list all that does not fit.
+
+    Raises:
+        ModelFormatError: something is missing, surplus, or of another shape or dtype.
+    """
+    faults = [f"{name} is missing" for name in variables if name not in given]
+    faults += [f"{name} is surplus" for name in given if name not in variables]
+    for name, variable in variables.items():
+        tensor = given.get(name)
+        if tensor is not None and (tensor.shape, tensor.dtype) != (variable.shape, variable.dtype):
+            faults.append(
+                f"{name} has shape {tensor.shape} and dtype {tensor.dtype} in place of {variable.shape} and "
+                f"{variable.dtype}"
+            )
+    if faults:
+        more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
+        raise place.wrong(
+            "the arrays must be those of the model", "; ".join(faults[:_LISTED])[:2000] + more, limit=2100
+        )
