@@ -46,7 +46,6 @@ class DataError(ArgumentError):
     """The data cannot be trained on."""
 
 
-class NotReadyError(LayerkitError, ValueError):
 class ModelFormatError(ArgumentError):
     """A file is not what it should be; nothing was loaded from it."""
 
@@ -55,6 +54,7 @@ class SaveError(LayerkitError, OSError):
     """A file could not be written. The message tells what stands at its path; as a rule, the old file, whole."""
 
 
+class NotReadyError(LayerkitError, ValueError):
     """The call comes before what it needs: `build`, `compile` or `fit`."""
 
 

@@ -408,11 +408,6 @@ class Layer(HoldsState, Configurable):
             named.update({f"{key}/{name}": variable for name, variable in child.named_weights().items()})
         return named
 
-    @property
-    def weights(self) -> list[Variable]:
-        """All weights: the layer's own in the order they were made, then those of inner layers."""
-        found = dict.fromkeys(self._variables.values())
-        for child in self.sublayers:
     def named_streams(self) -> dict[str, RandomStream]:
         """Return all sources of random numbers, by names of the same kind."""
         named = dict(self._streams)
@@ -427,6 +422,11 @@ class Layer(HoldsState, Configurable):
             named.update({f"{key}/{name}" if name else key: layer for name, layer in child.named_layers().items()})
         return named
 
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights: the layer's own in the order they were made, then those of inner layers."""
+        found = dict.fromkeys(self._variables.values())
+        for child in self.sublayers:
             found.update(dict.fromkeys(child.weights))
         return list(found)
 

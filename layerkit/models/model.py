@@ -27,8 +27,8 @@ from layerkit.xp.registry import backend as find_backend
 from layerkit.xp.state import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
     import os
+    from collections.abc import Callable, Generator, Sequence
     from typing import Self
 
     from layerkit.losses import Loss
@@ -174,6 +174,10 @@ class Model(Layer):
             )
         if jit_compile is True:
             raise ArgumentError(
+                "compile: jit_compile=True needs a recorded step, which this version does not have. "
+                "Received: jit_compile=True. Use jit_compile='auto'."
+            )
+        check_flag("compile", run_eagerly=run_eagerly)
         self._compile_options = {"run_eagerly": run_eagerly, "jit_compile": jit_compile}
         if run_eagerly and jit_compile is True:
             warnings.warn(
@@ -181,10 +185,6 @@ class Model(Layer):
                 "jit_compile is taken as False.",
                 stacklevel=2,
             )
-                "compile: jit_compile=True needs a recorded step, which this version does not have. "
-                "Received: jit_compile=True. Use jit_compile='auto'."
-            )
-        check_flag("compile", run_eagerly=run_eagerly)
         made = optimizers.get(optimizer)
         self._step = Step(
             self,
@@ -196,19 +196,22 @@ class Model(Layer):
 
     @property
     def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._step is not None
+
     @property
     def step(self) -> Step | None:
         """What `compile` made: the steps of training; None before."""
         return self._step
-
-        """Whether `compile` was called."""
-        return self._step is not None
 
     def _compiled(self, caller: str) -> Step:
         if self._step is None:
             raise NotReadyError(
                 f"{caller}: the model must be compiled first. Received: a model without loss and optimizer. "
                 f"Call compile(optimizer, loss)."
+            )
+        return self._step
+
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of `compile`, as objects and names."""
         step = self._compiled("get_compile_config")
@@ -219,9 +222,6 @@ class Model(Layer):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile with what `get_compile_config` returned."""
         self.compile(**config)
-
-            )
-        return self._step
 
     @property
     def optimizer(self) -> Optimizer:
@@ -244,6 +244,9 @@ class Model(Layer):
         return [] if self._step is None else self._step.names[: len(self.metrics)]
 
     def reset_metrics(self) -> None:
+        """Set the totals of all metrics to 0."""
+        self._compiled("reset_metrics").reset()
+
     # Saving.
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, include_optimizer: bool = True) -> None:
@@ -303,9 +306,6 @@ class Model(Layer):
         from layerkit.models.files import reduced
 
         return reduced(self)
-
-        """Set the totals of all metrics to 0."""
-        self._compiled("reset_metrics").reset()
 
     # Training.
 

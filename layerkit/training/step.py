@@ -88,6 +88,11 @@ class Step:
         self.all_metrics = [*self.all_metrics[: self.loss is not None], *self.metrics, *self.weighted]
         self._resolved = shapes
 
+    @property
+    def shapes(self) -> tuple[Any, ...] | None:
+        """How many axes targets and outputs have, and their last lengths; None before the metrics are made for them."""
+        return self._resolved
+
     def plan(self) -> None:
         """Prepare for the weights that are trainable now, where they are now."""
         if self._planned == changes():
@@ -101,11 +106,6 @@ class Step:
             (name, self.optimizer.gradient(variable)) for name, variable in named.items() if variable in chosen
         ]
         self._planned = changes()
-
-    @property
-    def shapes(self) -> tuple[Any, ...] | None:
-        """How many axes targets and outputs have, and their last lengths; None before the metrics are made for them."""
-        return self._resolved
 
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.

@@ -81,14 +81,14 @@ class Variable(State):
     xp: Backend
 
     def __init__(self, xp: Backend, values: Any, dtype: str, name: str, *, trainable: bool = False) -> None:
+        awaited = awaiting.get()
+        if awaited is not None:
+            awaited.state(name, tuple(getattr(values, "shape", ())), dtype)
         self.xp = xp
         self._array = xp.state(values, dtype)
         self.shape: tuple[int, ...] = tuple(self._array.shape)
         self.size = math.prod(self.shape)
         self.dtype = dtype
-        awaited = awaiting.get()
-        if awaited is not None:
-            awaited.state(name, tuple(getattr(values, "shape", ())), dtype)
         self.name = name
         self.path = name
         self._trainable = trainable
