@@ -20,6 +20,7 @@
         └── UnsupportedWordError (AttributeError)   a word that is not part of the contract
 
     NonFiniteWarning (RuntimeWarning)         training goes on, with numbers that are not finite
+    CaptureWarning (UserWarning)              training goes on, with steps that are run eagerly
 
 A message states the rule, then ``Received: …``, then the remedy where one is known.
 Where Keras raises ValueError, so does layerkit: code that catches Keras's errors catches these.
@@ -86,5 +87,13 @@ class UnsupportedWordError(BackendError, AttributeError):
     """A word is not part of the contract with array libraries."""
 
 
+class CaptureError(LayerkitError, RuntimeError):
+    """A step cannot be replayed, and ``compile(jit_compile=True)`` asked for it."""
+
+
 class NonFiniteWarning(RuntimeWarning):
     """Training goes on, with a loss that is NaN or infinite."""
+
+
+class CaptureWarning(UserWarning):
+    """A step cannot be replayed, and runs eagerly."""

@@ -13,6 +13,8 @@ import numpy as np
 from typing_extensions import override
 
 from layerkit.xp.backend import Backend, check_value
+from layerkit_numpy.lines import EXPANSIONS
+from layerkit_numpy.program import NumpyProgram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +32,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     tile_size = 1 << 15  # 128 KiB of float32: a handful of these fit into a second-level cache
+    expansions = EXPANSIONS
 
     def __init__(self) -> None:
         super().__init__(np)
@@ -90,6 +93,10 @@ class NumpyBackend(Backend):
             return np.argsort(x, axis=axis, stable=stable)
         # Turned round twice, so that equal elements keep their order.
         return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, stable=stable), axis)
+
+    @override
+    def capture(self, program: Any) -> NumpyProgram:
+        return NumpyProgram(program, self)
 
     @override
     def owns(self, array: Any) -> bool:

@@ -156,7 +156,7 @@ class _Work:
         self.head(label, _formula(loss, "v") + (", from logits" if getattr(loss, "from_logits", False) else ""))
         for name, array in (("y_true", y_true), ("y_pred", y_pred), ("v", values)):
             self.show(name, array, by_sample=True)
-        counted = loss.counted(xp, y_true)
+        counted = loss.counted(xp, y_true, values)
         count = max(1, values.size if counted is None else int(xp.to_numpy(counted).sum()))
         divided = "" if loss.reduction == "sum" else f" / {count}"
         self.say("L", f"sum of v{divided} = {self.short(xp.to_numpy(total)[()])}")
@@ -206,7 +206,9 @@ class _Work:
             self.head(variable.path)
             g = gradients[variable]
             if not clipped:
-                self.agree(f"the gradient of {variable.path}", g, self.xp.to_numpy(self.real.optimizer.gradient(real).value))
+                self.agree(
+                    f"the gradient of {variable.path}", g, self.xp.to_numpy(self.real.optimizer.gradient(real).value)
+                )
             new = w - np.asarray(rate, w.dtype) * g if plain else after
             self.agree(variable.path, new, after, scale=w)
             for place in np.ndindex(w.shape):

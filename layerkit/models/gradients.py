@@ -87,7 +87,7 @@ class _Subject:
         """Return the loss and the gradients, with other values of one weight."""
         self.restore()
         weight.assign(values)
-        total, _, gradients = self.step.gradients(*self.batch)  # pyright: ignore[reportArgumentType]
+        total, _, gradients = self.step.gradients(self.step.model.xp, *self.batch)  # pyright: ignore[reportArgumentType]
         return self.host(total), gradients
 
     def compared(self, name: str, weight: Variable) -> Comparison:
@@ -116,7 +116,7 @@ class _Subject:
 
         self.restore()
         with intercepted(self.model.walk(), "forward", noting):
-            self.step.gradients(*self.batch)  # pyright: ignore[reportArgumentType]
+            self.step.gradients(self.step.model.xp, *self.batch)  # pyright: ignore[reportArgumentType]
         found: dict[Layer, str] = {}
         for layer, x, _ in entered:  # a layer comes after those inside it, which are to blame before it
             if all(inner not in found for inner in layer.walk()):

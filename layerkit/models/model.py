@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
@@ -160,9 +161,9 @@ class Model(Layer):
             loss: a name, a `Loss`, or a function of `layerkit.losses`.
             metrics: names, `Metric`s, losses, or functions f(y_true, y_pred); measured without sample weights.
             weighted_metrics: the same, measured with sample weights.
-            run_eagerly: True never records a step.
-            jit_compile: "auto", True or False: whether the step is recorded and replayed. Every step is run eagerly as
-                yet, so that True is refused.
+            run_eagerly: True never records a step: each is run line by line, for debugging.
+            jit_compile: whether steps are recorded and replayed: "auto" where that is possible, with a warning where it
+                is not; True, or else an error; False never.
 
         Raises:
             UnknownNameError: a name is not known; the nearest is suggested.
@@ -171,11 +172,6 @@ class Model(Layer):
         if jit_compile not in ("auto", True, False):
             raise ArgumentError(
                 f"compile: jit_compile must be 'auto', True or False. Received: jit_compile={jit_compile!r}"
-            )
-        if jit_compile is True:
-            raise ArgumentError(
-                "compile: jit_compile=True needs a recorded step, which this version does not have. "
-                "Received: jit_compile=True. Use jit_compile='auto'."
             )
         check_flag("compile", run_eagerly=run_eagerly)
         self._compile_options = {"run_eagerly": run_eagerly, "jit_compile": jit_compile}
@@ -192,6 +188,7 @@ class Model(Layer):
             None if loss is None else losses.get(loss),
             _listed(metrics),
             _listed(weighted_metrics),
+            False if run_eagerly else jit_compile,
         )
 
     @property
@@ -644,6 +641,7 @@ class Model(Layer):
 
         twin = copy.deepcopy(self)
         step = twin._compiled("explain")
+        step.run_eagerly()  # what is shown is each line, as it runs
         data = make_data(twin._rules(step.loss), x, y, None, batch_size=_one_batch("explain", x), caller="explain")
         rows = data.row_shapes()[0]
         twin._check_trains(step)

@@ -126,20 +126,32 @@ class RecordedArray:
         """Return the products so far, along an axis, or over all elements."""
         return self.recorder.cumulative_prod(self.flatten() if axis is None else self, axis=axis or 0)
 
+    # What reads the value on the host.
+
     def item(self) -> Any:
         """Return the one element, as a number of Python's."""
-        return self.value.item()
+        return self.recorder.read(self, "item()").item()
+
+    def tolist(self) -> Any:
+        """Return the elements, as nested lists of Python's numbers."""
+        return self.recorder.read(self, "tolist()").tolist()
 
     def __float__(self) -> float:
-        return float(self.value)
+        return float(self.recorder.read(self, "float()"))
 
     def __int__(self) -> int:
-        return int(self.value)
+        return int(self.recorder.read(self, "int()"))
+
+    def __index__(self) -> int:
+        return operator.index(self.recorder.read(self, "use as an index"))
 
     def __bool__(self) -> bool:
-        return bool(self.value)
+        return bool(self.recorder.read(self, "a branch on, or bool()"))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if not self.recorder.differentiates:
+            array = self.recorder.root.to_numpy(self.recorder.read(self, "numpy.asarray()"))
+            return array if dtype is None else array.astype(dtype)
         raise ArgumentError(
             "A recorded array cannot become a NumPy array: its derivative would be lost. Received: a NumPy function "
             "that has no word, or numpy.asarray. Use the words of xp."

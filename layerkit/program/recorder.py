@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from typing_extensions import override
 
@@ -54,6 +54,8 @@ class Recorder(Backend):
     """
 
     name = "recorder"
+    differentiates: ClassVar[bool] = True
+    """Whether it records to find a derivative."""
 
     def __init__(self, base: Backend) -> None:  # no super(): words are methods of the class here, see below
         self.base = base
@@ -68,6 +70,11 @@ class Recorder(Backend):
     def root(self) -> Backend:
         """The backend that computes, below all recorders."""
         return self.base.root if isinstance(self.base, Recorder) else self.base
+
+    def chain(self) -> list[Recorder]:
+        """Return this recorder and those below it."""
+        below = self.base.chain() if isinstance(self.base, Recorder) else []
+        return [self, *below]
 
     # Values.
 
@@ -128,6 +135,10 @@ class Recorder(Backend):
         result = function(*[self._split(value, inputs) for value in args])
         return self._noted(function.__name__, tuple(map(self._place, args)), {}, inputs, result, rule, nested=True)
 
+    def read(self, array: RecordedArray, how: str) -> Any:
+        """Return the value of a recorded array, for use on the host."""
+        return array.value
+
     def _noted(
         self,
         word: str,
@@ -139,7 +150,7 @@ class Recorder(Backend):
         *,
         nested: bool,
     ) -> Any:
-        if not _is_several(result):
+        if not is_several(result):
             output = self.input(result)
             self.notes.append(Note(word, args, kwargs, inputs, (output.place,), rule, nested))
             return output
@@ -303,7 +314,8 @@ def _method(word: str) -> Any:
     return method
 
 
-def _is_several(value: Any) -> bool:
+def is_several(value: Any) -> bool:
+    """Tell whether a word has returned several arrays."""
     return isinstance(value, (tuple, list))
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from layerkit import metrics as metrics_room
+from layerkit.changes import moves
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError, UnknownNameError
 from layerkit.metrics import Mean
 from layerkit.names import nearest
 from layerkit.program import inference
+from layerkit.training.capture import CapturedStep, labelled_layers, origin
 from layerkit.training.trouble import say_where
-from layerkit.xp.state import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from layerkit.layers import Layer
     from layerkit.losses import Loss
     from layerkit.metrics import Metric
     from layerkit.optimizers import Optimizer
+    from layerkit.program import Origin
     from layerkit.xp import Array, Backend, Variable
     from layerkit.xp.state import State
 
@@ -59,6 +61,7 @@ class Step:
         loss: Loss | None,
         metrics: Sequence[Any],
         weighted_metrics: Sequence[Any],
+        jit_compile: bool | str = False,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -75,6 +78,17 @@ class Step:
         self._planned: int | None = None
         names = _names(metrics, weighted_metrics)
         self.names = names if loss is not None else names[1:]
+        self.jit_compile = jit_compile
+        self._capture()
+
+    def run_eagerly(self) -> None:
+        """Record no step from now on."""
+        self.jit_compile = False
+        self._capture()
+
+    def _capture(self) -> None:
+        self.training = CapturedStep("train", self._train, self, self.jit_compile)
+        self.testing = CapturedStep("test", self._test, self, self.jit_compile)
 
     def resolve(self, target_shape: Shape, output_shape: Shape) -> None:
         """Make the metrics, now that the shapes are known which "accuracy" depends on."""
@@ -95,7 +109,7 @@ class Step:
 
     def plan(self) -> None:
         """Prepare for the weights that are trainable now, where they are now."""
-        if self._planned == changes():
+        if self._planned == moves():
             return
         trainable = self.model.trainable_weights
         self.optimizer.build([variable for variable in self.model.weights if variable.trainable])
@@ -105,11 +119,16 @@ class Step:
         self._targets = [
             (name, self.optimizer.gradient(variable)) for name, variable in named.items() if variable in chosen
         ]
-        self._planned = changes()
+        self._planned = moves()
 
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
-        return {**self.__dict__, "_planned": None, "_targets": []}
+        planned: dict[str, Any] = {"_planned": None, "_targets": [], "training": None, "testing": None}
+        return {**self.__dict__, **planned}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._capture()
 
     def reset(self) -> None:
         """Forget all batches."""
@@ -121,21 +140,57 @@ class Step:
         measured = [metric.result() for metric in self.all_metrics]
         return dict(zip(self.names, measured, strict=False))
 
-    def train(self, x: Any, y: Any, sample_weight: Any) -> None:
+    # What a captured step is told.
+
+    @property
+    def xp(self) -> Backend:
+        """The model's backend."""
+        return self.model.xp
+
+    def parts(self) -> list[Any]:
+        """Return the objects on whose settings the steps depend."""
+        losses = [] if self.loss is None else [self.loss]
+        return [self.model, self.optimizer, self.loss_total, *losses, *self._measures]
+
+    def state(self) -> list[Variable]:
+        """Return the state that the steps read and write."""
+        totals = [variable for metric in self.all_metrics for variable in metric.variables]
+        return [*self.model.variables, *self.optimizer.variables, *totals]
+
+    def labelled(self) -> Iterator[tuple[Any, str, Origin]]:
+        """Yield the methods whose words a captured step shows under a name of their own."""
+        yield from labelled_layers(self.model)
+        if self.loss is not None:
+            for method, doing in (("forward", "loss"), ("reduce", "loss"), ("backward", "backward")):
+                yield self.loss, method, origin(self.loss, doing)
+        for metric in self._measures:
+            yield metric, "update", origin(metric, "metric")
+        yield self.optimizer, "update", origin(self.optimizer, "update")
+
+    @property
+    def _measures(self) -> list[Metric]:
+        return [*self.metrics, *self.weighted]
+
+    # The steps.
+
+    def train(self, x: Any, y: Any, sample_weight: Any, *, eagerly: bool = False) -> None:
         """Take one training step, on arrays of the host or of the model's backend."""
-        self._on_device(self._train, x, y, sample_weight)
+        xp = self.model.xp
+        with xp.on_device():
+            arrays = [xp.asarray(array) for array in (x, y, sample_weight) if array is not None]
+            if eagerly:
+                self._train(xp, *arrays)
+            else:
+                self.training(*arrays)
 
     def test(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Measure one batch, without training."""
-        self._on_device(self._test, x, y, sample_weight)
-
-    def _on_device(self, step: Callable[..., None], x: Any, y: Any, sample_weight: Any) -> None:
         xp = self.model.xp
         with xp.on_device():
-            step(xp, xp.asarray(x), xp.asarray(y), None if sample_weight is None else xp.asarray(sample_weight))
+            self.testing(*[xp.asarray(array) for array in (x, y, sample_weight) if array is not None])
 
-    def _train(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None) -> None:
-        total, y_pred, gradients = self.gradients(x, y, sample_weight)
+    def _train(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
+        total, y_pred, gradients = self.gradients(xp, x, y, sample_weight)
         for name, stretch in self._targets:
             gradient, target = gradients.get(name), stretch.value
             if getattr(gradient, "shape", None) != target.shape:
@@ -146,9 +201,11 @@ class Step:
         self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)  # first: a metric may find that y does not fit
         self.optimizer.update(xp)
 
-    def gradients(self, x: Array, y: Array, sample_weight: Array | None) -> tuple[Array, Array, dict[str, Array]]:
+    def gradients(
+        self, xp: Backend, x: Array, y: Array, sample_weight: Array | None
+    ) -> tuple[Array, Array, dict[str, Array]]:
         """Return the loss, the output, and the gradients of the loss by name of weight."""
-        model, loss, xp = self.model, self.loss, self.model.xp
+        model, loss = self.model, self.loss
         if loss is None:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
         y_pred, saved = model.run_forward(xp, x, training=True)
@@ -163,7 +220,7 @@ class Step:
             raise _wrong_loss(loss, dy, y_pred.shape)
         return total, y_pred, model.run_backward(xp, saved, dy, input_gradient=False)[1]
 
-    def _test(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None) -> None:
+    def _test(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
         with inference():
             y_pred, _ = self.model.run_forward(xp, x, training=False)
         total: Any = 0.0

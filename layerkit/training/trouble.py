@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from layerkit.layers import Layer
     from layerkit.training.loop import Batches
     from layerkit.training.step import Step
-    from layerkit.xp import Variable
+    from layerkit.xp import Backend, Variable
 
     Pass = Callable[..., tuple[Any, Any]]
 
@@ -86,7 +86,7 @@ class FiniteWatch:
         self._step, self._batches = step, batches
         self._warned = False
         self._due = 0.0
-        self._copy: _Copy | None = None
+        self._copy: Copy | None = None
         self._of = 0, 0  # the epoch at whose start the copy was taken, and the number of its pass
         self._losses: list[float] = []  # of the epochs since
 
@@ -101,7 +101,7 @@ class FiniteWatch:
             if large or not self._batches.repeatable:
                 self._due = math.inf
                 return
-            self._copy = _Copy(variables)
+            self._copy = Copy(variables)
         self._copy.take()
         self._of, self._losses = (epoch, self._batches.passes), []
         ended = perf_counter()
@@ -134,7 +134,7 @@ class FiniteWatch:
         if copy is None or copy.stale:
             return None
         metrics = [variable for metric in step.all_metrics for variable in metric.variables]
-        now = _Copy([*copy.variables, *metrics])
+        now = Copy([*copy.variables, *metrics])
         now.take()
         rate = step.optimizer.learning_rate
         try:
@@ -158,7 +158,7 @@ class FiniteWatch:
             step.reset()
             for batch, arrays in enumerate(self._batches.again(number + epoch - first)):
                 with xp.on_device(), lookout.watching():
-                    step.train(*arrays)
+                    step.train(*arrays, eagerly=True)
                 if lookout.harm:
                     return f"It began in batch {batch + 1} of epoch {epoch + 1}: {lookout.seen[0]} is not finite."
             if epoch < last and step.logs()["loss"] != self._losses[epoch - first]:
@@ -166,12 +166,12 @@ class FiniteWatch:
         return None
 
 
-class _Copy:
+class Copy:
     """A copy of state, beside it on its device."""
 
     def __init__(self, variables: Iterable[Variable]) -> None:
         self.variables = list(variables)
-        self._arrays = [variable.xp.state(variable.value, variable.dtype) for variable in self.variables]
+        self._arrays = [variable.xp.state(variable.array, variable.dtype) for variable in self.variables]
         self._made = moves()
 
     @property
@@ -180,12 +180,28 @@ class _Copy:
         return self._made != moves()
 
     def take(self) -> None:
+        """Copy the state as it is now."""
         for variable, array in zip(self.variables, self._arrays, strict=True):
-            variable.xp.assign(array, variable.value)
+            variable.xp.assign(array, variable.array)
 
     def put_back(self) -> None:
+        """Make the state what it was."""
         for variable, array in zip(self.variables, self._arrays, strict=True):
-            variable.xp.assign(variable.value, array)
+            variable.xp.assign(variable.array, array)
+
+    def swap(self) -> None:
+        """Exchange state and copy."""
+        for variable, array in zip(self.variables, self._arrays, strict=True):
+            now = variable.xp.state(variable.array, variable.dtype)
+            variable.xp.assign(variable.array, array)
+            variable.xp.assign(array, now)
+
+    def difference(self, close: Callable[[Backend, Any, Any], bool]) -> str | None:
+        """Return the path of the first variable that is not as it was copied; None if all are."""
+        for variable, array in zip(self.variables, self._arrays, strict=True):
+            if not close(variable.xp, array, variable.array):
+                return variable.path
+        return None
 
 
 class _Lookout:

@@ -52,6 +52,11 @@ class State:
     _array: Array
 
     @property
+    def array(self) -> Array:
+        """The array itself, on its backend, whether or not something is recorded."""
+        return self._array
+
+    @property
     def value(self) -> Array:
         """The array itself, on its backend; under recording, the recorder's. To change it, use `assign`."""
         hand_out = reading.get()
@@ -92,6 +97,9 @@ class Variable(State):
         self.name = name
         self.path = name
         self._trainable = trainable
+        # A penalty that is added to the loss, and a projection that is applied after each update.
+        self.regularizer: Any = None
+        self.constraint: Any = None
         # Where the array lies, once `pack` has put it into a flat one beside others.
         self.flat: Array | None = None
         self.offset = 0
@@ -169,15 +177,19 @@ class Variable(State):
         return _rebuilt(*self.__reduce__()[1])
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return _rebuilt, (self.xp, self.numpy(), self.dtype, self.name, self.trainable, self.path)
+        rules = self.regularizer, self.constraint
+        return _rebuilt, (self.xp, self.numpy(), self.dtype, self.name, self.trainable, self.path, rules)
 
     def __repr__(self) -> str:
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}, trainable={self.trainable}>"
 
 
-def _rebuilt(xp: Backend, values: Any, dtype: str, name: str, trainable: bool, path: str) -> Variable:
+def _rebuilt(
+    xp: Backend, values: Any, dtype: str, name: str, trainable: bool, path: str, rules: tuple[Any, Any]
+) -> Variable:
     variable = Variable(xp, values, dtype, name, trainable=trainable)
     variable.path = path
+    variable.regularizer, variable.constraint = rules
     return variable
 
 

@@ -83,5 +83,5 @@ NETWORK_WORDS = (
 
 MACHINE_WORDS = (
     *("asarray", "to_numpy", "owns", "devices", "on_device", "state", "view", "assign", "assign_add", "random_bits"),
-    "synchronize",
+    *("capture", "synchronize"),
 )

@@ -165,7 +165,7 @@ def test_inference_does_not_record(monkeypatch):
             return x * 2.0
 
     model = Sequential([Spy()], seed=0)
-    model.compile(loss=SquaredCall())
+    model.compile(loss=SquaredCall(), run_eagerly=True)
     model.predict(XOR[0], verbose=0)
     model.evaluate(XOR[0], XOR[0], verbose=0)
     model.predict_on_batch(XOR[0])

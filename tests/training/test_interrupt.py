@@ -81,9 +81,9 @@ def default_handler() -> Iterator[None]:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def compiled(backend: str | Backend = "numpy") -> Sequential:
+def compiled(backend: str | Backend = "numpy", **options: Any) -> Sequential:
     model = Sequential([Dense(3), TimesTwo(), Dense(1)], seed=0, backend=backend)
-    model.compile(Adam(learning_rate=0.01), "mse", metrics=["mae"])
+    model.compile(Adam(learning_rate=0.01), "mse", metrics=["mae"], **options)
     model.build((None, 2))
     return model
 
@@ -141,7 +141,7 @@ def test_the_step_is_finished_and_the_whole_epochs_are_in_the_history(
 
 
 def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(xp: Backend) -> None:
-    model, moments = compiled(xp), PressAt("never")
+    model, moments = compiled(xp, run_eagerly=True), PressAt("never")
     pressed: list[bool] = []
 
     def in_the_third_step() -> None:

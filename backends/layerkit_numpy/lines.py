@@ -1,0 +1,582 @@
+"""A program's words as lines of NumPy: one call a line, with `out=` wherever NumPy has it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerkit.program import Place, leaves
+from layerkit.xp import reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from layerkit.program import Instruction, Origin, Program, Spec
+    from layerkit.xp.backend import Backend
+
+
+class Value:
+    """An array of a program.
+
+    It is of one of five kinds: "given", an input of the step; "held", an array that exists already (state, or a
+    constant); "made" by a line, in memory that is planned; "fresh", allocated anew by a line in each step; and "view",
+    which shares the memory of `base`.
+    """
+
+    __slots__ = ("array", "base", "dtype", "kind", "last", "made_by", "name", "origin", "shape", "storage", "text")
+
+    def __init__(self, kind: str, shape: tuple[int, ...], dtype: Any, origin: Origin | None = None) -> None:
+        self.kind = kind
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.origin = origin
+        self.name = ""
+        self.array: Any = None
+        """The array, if it is held, or a view of one that is; else one that is like it, but has no memory."""
+        self.base: Value | None = None
+        self.text = ""
+        """How a view is taken of its base: "{0}.T"."""
+        self.storage: Any = None
+        self.made_by: Line | None = None
+        self.last = -1
+        """The number of the last line that needs it."""
+
+    @property
+    def root(self) -> Value:
+        """The value whose memory this is."""
+        return self if self.base is None else self.base.root
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        return self.size * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name} {self.dtype} {self.shape}>"
+
+
+class Line:
+    """One line of the program's text: ``text.format(*operands, out=…)``. Operands that are no arrays stand in text."""
+
+    __slots__ = ("flops", "operands", "origin", "outs", "rowwise", "text")
+
+    def __init__(
+        self, text: str, operands: Sequence[Any], outs: Sequence[Value], origin: Origin, *, rowwise: bool = False
+    ) -> None:
+        self.text = text
+        self.operands = list(operands)
+        self.outs = list(outs)
+        self.origin = origin
+        self.rowwise = rowwise
+        """Whether each row of the result (along the first axis) depends on the same rows of the operands alone."""
+        self.flops = outs[0].size if outs else 0
+
+    @property
+    def out(self) -> Value:
+        """What it writes, where that is one array."""
+        return self.outs[0]
+
+    @property
+    def values(self) -> list[Value]:
+        """The operands that are arrays."""
+        return [operand for operand in self.operands if isinstance(operand, Value)]
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each element of the result depends on the same elements of the operands alone."""
+        return self.rowwise and all(not value.shape or _broadcasts(value, self.out) for value in self.values)
+
+
+def _broadcasts(value: Value, out: Value) -> bool:
+    lengths = zip(value.shape[::-1], out.shape[::-1], strict=False)
+    return len(value.shape) <= len(out.shape) and all(a in (1, b) for a, b in lengths)
+
+
+class Lines:
+    """The lines of a program, and its values.
+
+    Args:
+        program: what was recorded.
+        xp: NumPy's backend, whose words are called where no line says it better.
+    """
+
+    def __init__(self, program: Program, xp: Backend) -> None:
+        self.program = program
+        self.xp = xp
+        self.lines: list[Line] = []
+        self.values: dict[Place, Value] = {}
+        self._constants: dict[int, Value] = {}
+        self.functions: dict[str, Any] = {}
+        """What the text calls beside NumPy, by name."""
+        for number, place in enumerate(program.inputs):
+            self.values[place] = self._new("given", place, name=("x", "y", "sample_weight")[number])
+        for place, state in program.states.items():
+            value = self.values[place] = self._new("held", place, name=state.path)
+            value.array = state.value
+        for instruction in program.instructions:
+            LOWERINGS.get(instruction.word, _call)(self, instruction)
+        self.outputs = [self.values[place] for place in program.outputs]
+
+    def _new(self, kind: str, place: Place, origin: Origin | None = None, name: str = "") -> Value:
+        spec = self.program.specs[place]
+        value = Value(kind, spec.shape, spec.dtype, origin)
+        value.name = name
+        return value
+
+    def place(self, instruction: Instruction) -> Place:
+        """Return the place of the result of a word that returns one array."""
+        (place,) = instruction.outputs
+        assert place is not None  # noqa: S101 - it does
+        return place
+
+    def spec(self, instruction: Instruction) -> Spec:
+        """Return the shape and dtype of the result of a word that returns one array."""
+        return self.program.specs[self.place(instruction)]
+
+    def operand(self, argument: Any) -> Any:
+        """Return the value of an argument, or its text."""
+        if type(argument) is Place:
+            return self.values[argument]
+        if isinstance(argument, np.ndarray):
+            value = self._constants.get(id(argument))
+            if value is None:
+                value = self._constants[id(argument)] = Value("held", argument.shape, argument.dtype)
+                value.array = argument
+                value.name = "constant"
+            return value
+        return text_of(argument)
+
+    def operands(self, instruction: Instruction) -> list[Any]:
+        """Return the values, or texts, of the positional arguments."""
+        return [self.operand(argument) for argument in instruction.args]
+
+    def write(self, instruction: Instruction, text: str, operands: Sequence[Any], *, rowwise: bool = False) -> Line:
+        """Add a line that writes the instruction's result into planned memory."""
+        place = self.place(instruction)
+        made = self.values[place] = self._new("made", place, instruction.origin)
+        return self.write_into(made, instruction, text, operands, rowwise=rowwise)
+
+    def write_into(
+        self, out: Value, instruction: Instruction, text: str, operands: Sequence[Any], *, rowwise: bool = False
+    ) -> Line:
+        """Add a line that writes into this value."""
+        line = Line(text, operands, [out], instruction.origin, rowwise=rowwise)
+        if out.kind == "made":
+            out.made_by = out.made_by or line
+            out.array = out.array if out.array is not None else hollow(out.shape, out.dtype)
+        self.lines.append(line)
+        return line
+
+    def temporary(self, instruction: Instruction, shape: tuple[int, ...], dtype: Any) -> Value:
+        """Return a value that no word has for a result."""
+        return Value("made", shape, dtype, instruction.origin)
+
+    def view(self, instruction: Instruction, base: Value, text: str) -> None:
+        """Let the instruction's result be a view of `base`."""
+        place = self.place(instruction)
+        self.values[place] = self.view_of(base, text, instruction.origin)
+        spec = self.program.specs[place]
+        self.values[place].shape, self.values[place].dtype = spec.shape, np.dtype(spec.dtype)
+
+    def view_of(self, base: Value, text: str, origin: Origin | None = None) -> Value:
+        """Return a view of a value."""
+        value = Value("view", base.shape, base.dtype, origin)
+        value.base, value.text = base, text
+        if base.array is not None:
+            value.array = eval(text.format("array"), {"np": np, "array": base.array})  # noqa: S307 - our own text
+            value.shape, value.dtype = value.array.shape, value.array.dtype
+        return value
+
+
+def hollow(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return an array of this shape, row by row in a memory that is not there: only to be asked for its layout."""
+    strides = [int(np.dtype(dtype).itemsize)]
+    for length in shape[:0:-1]:
+        strides.append(strides[-1] * max(length, 1))
+    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides[::-1] if shape else (), writeable=False)
+
+
+def text_of(argument: Any) -> str:
+    """Return how a plain argument is written."""
+    if isinstance(argument, float) and not math.isfinite(argument):
+        return {"inf": "np.inf", "-inf": "-np.inf"}.get(repr(float(argument)), "np.nan")
+    if isinstance(argument, np.generic):
+        return f"np.{argument.dtype.name}({argument.item()!r})"
+    if isinstance(argument, slice):
+        parts = ["" if part is None else repr(part) for part in (argument.start, argument.stop, argument.step)]
+        return ":".join(parts if argument.step is not None else parts[:2])
+    if argument is Ellipsis:
+        return "..."
+    if isinstance(argument, (tuple, list)):
+        items = ", ".join(map(text_of, argument))  # pyright: ignore[reportUnknownArgumentType]
+        if isinstance(argument, list):
+            return f"[{items}]"
+        return f"({items},)" if len(argument) == 1 else f"({items})"  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(argument, (type, np.dtype)):
+        name = np.dtype(argument).name
+        return f"np.{name}"
+    return repr(argument)
+
+
+# Elementwise words.
+
+
+def _ufunc(lines: Lines, instruction: Instruction) -> None:
+    operands = lines.operands(instruction)
+    if instruction.kwargs:
+        _call(lines, instruction)
+        return
+    names = ", ".join(f"{{{number}}}" for number in range(len(operands)))
+    lines.write(instruction, f"np.{instruction.word}({names}, out={{out}})", operands, rowwise=True)
+
+
+def _astype(lines: Lines, instruction: Instruction) -> None:
+    x = lines.operand(instruction.args[0])
+    if x.dtype == lines.spec(instruction).dtype and (x.root.kind != "held" or instruction.kwargs.get("copy") is False):
+        lines.values[lines.place(instruction)] = x  # a value is never written again, so that it needs no copy
+        return
+    lines.write(instruction, 'np.copyto({out}, {0}, casting="unsafe")', [x], rowwise=True).flops = 0
+
+
+_FEW = 4096
+"""Below so many elements, a choice by branches costs less than the calls that avoid it."""
+
+
+def _where(lines: Lines, instruction: Instruction) -> None:
+    condition, x, y = lines.operands(instruction)
+    spec, place = lines.spec(instruction), lines.place(instruction)
+    out = Value("made", spec.shape, spec.dtype, instruction.origin)
+    lines.values[place] = out
+    write = functools.partial(lines.write_into, rowwise=True)
+    if out.size < _FEW or out.dtype.char not in "fd" or getattr(condition, "shape", ()) != out.shape:
+        write(out, instruction, "np.copyto({out}, {0})", [y])
+        write(out, instruction, "np.copyto({out}, {0}, where={1})", [x, condition, out])
+        return
+    # NumPy branches for each element, which costs ten times the memory traffic where the branches alternate. Here bits
+    # are selected instead, exactly the same ones.
+    bits = np.int32 if out.dtype.char == "f" else np.int64
+    mask = lines.temporary(instruction, out.shape, bits)
+    write(mask, instruction, "np.copyto({out}, {0})", [condition])
+    write(mask, instruction, "np.negative({0}, out={out})", [mask])
+    seen = f"{{0}}.view(np.{np.dtype(bits).name})"
+
+    def as_bits(operand: Any) -> Value:
+        if isinstance(operand, Value) and operand.dtype == out.dtype:
+            return lines.view_of(operand, seen, instruction.origin)
+        if not isinstance(operand, Value):  # a number
+            number = np.asarray(eval(operand, {"np": np}), out.dtype)  # noqa: S307 - our own text
+            return lines.operand(number.view(bits))
+        cast = lines.temporary(instruction, operand.shape, out.dtype)
+        write(cast, instruction, 'np.copyto({out}, {0}, casting="unsafe")', [operand])
+        return lines.view_of(cast, seen, instruction.origin)
+
+    x, y = as_bits(x), as_bits(y)
+    made = lines.temporary(instruction, out.shape, bits)
+    if y.kind == "held" and not y.shape and not y.array:
+        write(made, instruction, "np.bitwise_and({0}, {1}, out={out})", [x, mask])
+    else:
+        write(made, instruction, "np.bitwise_xor({0}, {1}, out={out})", [x, y])
+        write(made, instruction, "np.bitwise_and({0}, {1}, out={out})", [made, mask])
+        write(made, instruction, "np.bitwise_xor({0}, {1}, out={out})", [made, y])
+    chosen = lines.view_of(made, f"{{0}}.view(np.{out.dtype.name})", instruction.origin)
+    lines.values[place] = chosen
+
+
+def _clip(lines: Lines, instruction: Instruction) -> None:
+    x, *bounds = lines.operands(instruction)
+    bounds += [text_of(instruction.kwargs[name]) for name in ("min", "max") if name in instruction.kwargs]
+    spec = lines.spec(instruction)
+    if len(bounds) != 2 or "None" in bounds or leaves(instruction.kwargs) or spec.dtype != x.dtype:
+        _call(lines, instruction)
+        return
+    out = lines.write(instruction, "np.maximum({0}, {1}, out={out})", [x, bounds[0]], rowwise=True).out
+    lines.write_into(out, instruction, "np.minimum({0}, {1}, out={out})", [out, bounds[1]], rowwise=True)
+
+
+# Reductions.
+
+_REDUCTIONS = {
+    **{"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "all": "logical_and", "any": "logical_or"}
+}
+
+
+def _axes_text(instruction: Instruction, *, default: str = "None") -> str:
+    axis = instruction.kwargs.get("axis")
+    kept = ", keepdims=True" if instruction.kwargs.get("keepdims") else ""
+    return f"axis={default if axis is None else text_of(axis)}{kept}"
+
+
+def _keeps_rows(instruction: Instruction, ndim: int) -> bool:
+    axis = instruction.kwargs.get("axis")
+    axes = () if axis is None else (axis,) if isinstance(axis, int) else axis
+    return bool(axes) and all(n % ndim for n in axes)
+
+
+def _reduction(lines: Lines, instruction: Instruction) -> None:
+    x = lines.operand(instruction.args[0])
+    if len(instruction.args) > 1 or set(instruction.kwargs) - {"axis", "keepdims"}:
+        _call(lines, instruction)
+        return
+    text = f"np.{_REDUCTIONS[instruction.word]}.reduce({{0}}, {_axes_text(instruction)}, out={{out}})"
+    line = lines.write(instruction, text, [x], rowwise=_keeps_rows(instruction, len(x.shape)))
+    line.flops = x.size
+
+
+def _position(lines: Lines, instruction: Instruction) -> None:
+    x = lines.operand(instruction.args[0])
+    text = f"np.{instruction.word}({{0}}, {_axes_text(instruction)}, out={{out}})"
+    line = lines.write(instruction, text, [x], rowwise=_keeps_rows(instruction, len(x.shape)))
+    line.flops = x.size
+
+
+# Products.
+
+
+def _matmul(lines: Lines, instruction: Instruction) -> None:
+    a, b = lines.operands(instruction)
+    plain = len(a.shape) == len(b.shape) == 2 and a.dtype == b.dtype and a.dtype.char in "fd"
+    # Of two matrices, np.dot gives what np.matmul does, in less than half of its time where they are small.
+    line = lines.write(instruction, f"np.{'dot' if plain else 'matmul'}({{0}}, {{1}}, out={{out}})", [a, b])
+    line.flops = 2 * line.out.size * a.shape[-1]
+
+
+# Shapes: views, wherever NumPy gives one.
+
+
+def _view_by(text: Callable[[Instruction], str]) -> Callable[[Lines, Instruction], None]:
+    def lower(lines: Lines, instruction: Instruction) -> None:
+        base = lines.operand(instruction.args[0])
+        if not isinstance(base, Value):
+            _call(lines, instruction)
+            return
+        lines.view(instruction, base, text(instruction))
+
+    return lower
+
+
+def _axis_of(instruction: Instruction, default: Any = 0) -> str:
+    axis = instruction.kwargs.get("axis", instruction.args[1] if len(instruction.args) > 1 else default)
+    return text_of(tuple(axis) if isinstance(axis, list) else axis)
+
+
+def _permuted(instruction: Instruction) -> str:
+    axes = tuple(instruction.kwargs.get("axes", instruction.args[1] if len(instruction.args) > 1 else ()))
+    return "{0}.T" if axes == tuple(range(len(axes)))[::-1] else f"{{0}}.transpose({text_of(axes)})"
+
+
+def _reshape(lines: Lines, instruction: Instruction) -> None:
+    x = lines.operand(instruction.args[0])
+    spec = lines.spec(instruction)
+    if isinstance(x, Value) and (x.array is None or x.array.flags.c_contiguous):
+        lines.view(instruction, x, f"{{0}}.reshape({text_of(spec.shape)})")
+    else:
+        lines.write(instruction, f"np.copyto({{out}}.reshape({text_of(x.shape)}), {{0}})", [x]).flops = 0
+
+
+def _getitem(lines: Lines, instruction: Instruction) -> None:
+    x, key = instruction.args
+    items: tuple[Any, ...] = key if isinstance(key, tuple) else (key,)  # pyright: ignore[reportUnknownVariableType]
+    value = lines.operand(x)
+    basic = all(item is None or item is ... or isinstance(item, (int, slice)) for item in items)
+    if not isinstance(value, Value) or not basic or any(isinstance(item, bool) for item in items):
+        if any(type(item) is Place for item in leaves(items)) or not isinstance(value, Value):
+            _indexed(lines, instruction, value, items)
+        else:
+            constants = [lines.operand(item) if isinstance(item, np.ndarray) else text_of(item) for item in items]
+            names = ", ".join(f"{{{number + 1}}}" for number in range(len(items)))
+            _fresh(lines, instruction, f"{{0}}[{names}]", [value, *constants])
+        return
+    spec = lines.spec(instruction)
+    text = ", ".join(map(text_of, items))
+    if not spec.shape and ... not in items:
+        text += ", ..."  # an array of no axes, where NumPy would give a number
+    if not spec.shape and value.root.kind == "held":  # a number is a copy: it stays when state is written
+        lines.write(instruction, f"np.copyto({{out}}, {{0}}[{text}])", [value]).flops = 0
+    else:
+        lines.view(instruction, value, f"{{0}}[{text or '()'}]")
+
+
+def _indexed(lines: Lines, instruction: Instruction, value: Any, items: Sequence[Any]) -> None:
+    operands = [value, *(lines.operand(item) for item in items)]
+    names = ", ".join(f"{{{number + 1}}}" for number in range(len(items)))
+    _fresh(lines, instruction, f"{{0}}[{names}]", operands)
+
+
+def _joined(name: str) -> Callable[[Lines, Instruction], None]:
+    def lower(lines: Lines, instruction: Instruction) -> None:
+        arrays = [lines.operand(array) for array in instruction.args[0]]
+        names = ", ".join(f"{{{number}}}" for number in range(len(arrays)))
+        axis = text_of(instruction.kwargs.get("axis", 0))
+        same = len({array.dtype for array in arrays if isinstance(array, Value)}) == 1
+        if not same or set(instruction.kwargs) - {"axis"}:
+            _call(lines, instruction)
+        else:
+            lines.write(instruction, f"np.{name}(({names},), axis={axis}, out={{out}})", arrays).flops = 0
+
+    return lower
+
+
+def _like(fill: str | None) -> Callable[[Lines, Instruction], None]:
+    def lower(lines: Lines, instruction: Instruction) -> None:
+        number = fill if fill is not None else lines.operand(instruction.args[1])
+        lines.write(instruction, "np.copyto({out}, {0})", [number], rowwise=True).flops = 0
+
+    return lower
+
+
+def _take(lines: Lines, instruction: Instruction) -> None:
+    x, indices = (lines.operand(argument) for argument in instruction.args)
+    axis = text_of(instruction.kwargs.get("axis"))
+    lines.write(instruction, f"np.take({{0}}, {{1}}, axis={axis}, out={{out}})", [x, indices]).flops = 0
+
+
+def _scatter_add(lines: Lines, instruction: Instruction) -> None:
+    positions, values = (lines.operand(argument) for argument in instruction.args[:2])
+    out = lines.write(instruction, "{out}.fill(0)", []).out
+    lines.write_into(out, instruction, "np.add.at({out}, {0}, {1})", [positions, values, out])
+
+
+def _cumulative_sum(lines: Lines, instruction: Instruction) -> None:
+    x = lines.operand(instruction.args[0])
+    if set(instruction.kwargs) - {"axis"} or x.dtype != lines.spec(instruction).dtype:
+        _call(lines, instruction)
+    else:
+        lines.write(instruction, f"np.cumsum({{0}}, {_axes_text(instruction, default='0')}, out={{out}})", [x])
+
+
+# State.
+
+
+def _assign(lines: Lines, instruction: Instruction) -> None:
+    state, value = lines.operands(instruction)
+    cast = isinstance(value, Value) and value.dtype != state.dtype
+    text = 'np.copyto({out}, {0}, casting="unsafe")' if cast else "np.copyto({out}, {0})"
+    lines.write_into(state, instruction, text, [value], rowwise=True).flops = 0
+
+
+def _assign_add(lines: Lines, instruction: Instruction) -> None:
+    state, value = lines.operands(instruction)
+    lines.write_into(state, instruction, "np.add({0}, {1}, out={out})", [state, value], rowwise=True)
+
+
+# What has no line of its own.
+
+
+def _fresh(lines: Lines, instruction: Instruction, text: str, operands: Sequence[Any]) -> None:
+    outs: list[Value] = []
+    for place in instruction.outputs:
+        spec = ((), np.bool_) if place is None else lines.program.specs[place]
+        value = Value("fresh", spec[0], spec[1], instruction.origin)
+        outs.append(value)
+        if place is not None:
+            lines.values[place] = value
+    tail = "," if instruction.several and len(outs) == 1 else ""
+    names = ", ".join(f"{{out{number}}}" for number in range(len(outs)))
+    lines.lines.append(Line(f"{names}{tail} = {text}", operands, outs, instruction.origin))
+
+
+def _call(lines: Lines, instruction: Instruction) -> None:
+    """Add a line that calls the word as it is, whose result NumPy allocates."""
+    operands: list[Any] = []
+
+    def written(argument: Any) -> str:
+        if type(argument) is Place or isinstance(argument, np.ndarray):
+            operands.append(lines.operand(argument))
+            return f"{{{len(operands) - 1}}}"
+        if isinstance(argument, (tuple, list)):
+            items = ", ".join(map(written, argument))  # pyright: ignore[reportUnknownArgumentType]
+            if isinstance(argument, list):
+                return f"[{items}]"
+            return f"({items},)" if len(argument) == 1 else f"({items})"  # pyright: ignore[reportUnknownArgumentType]
+        if callable(argument) and not isinstance(argument, type):
+            return _named(lines, argument)
+        return text_of(argument).replace("{", "{{").replace("}", "}}")
+
+    args = list(instruction.args)
+    word = instruction.word
+    function = written(args.pop(0)) if word == "call" else _function(lines, word)
+    texts = [*map(written, args), *(f"{key}={written(value)}" for key, value in instruction.kwargs.items())]
+    _fresh(lines, instruction, f"{function}({', '.join(texts)})", operands)
+
+
+def _named(lines: Lines, function: Any) -> str:
+    name = getattr(function, "__name__", "function")
+    name = name if name.isidentifier() else "function"
+    while lines.functions.setdefault(name, function) is not function:
+        name += "_"
+    return name
+
+
+def _function(lines: Lines, word: str) -> str:
+    """Return how a word is called: as NumPy's own function where it is one."""
+    group, _, name = word.rpartition(".")
+    mine = getattr(getattr(lines.xp, group) if group else lines.xp, name)
+    theirs = getattr(getattr(np, group) if group else np, name, None)
+    if mine is theirs:
+        return f"np.{word}"
+    lines.functions["xp"] = lines.xp
+    return f"xp.{word}"
+
+
+LOWERINGS: dict[str, Callable[[Lines, Instruction], None]] = {
+    **dict.fromkeys(
+        (
+            *("abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and"),
+            *("bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil"),
+            *("conj", "copysign", "cos", "cosh", "divide", "equal", "exp", "expm1", "floor", "floor_divide"),
+            *("greater", "greater_equal", "hypot", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10"),
+            *("log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum"),
+            *("minimum", "multiply", "negative", "nextafter", "not_equal", "positive", "pow", "reciprocal"),
+            *("remainder", "sign", "signbit", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc"),
+        ),
+        _ufunc,
+    ),
+    **dict.fromkeys(_REDUCTIONS, _reduction),
+    **dict.fromkeys(("argmax", "argmin"), _position),
+    **dict.fromkeys(("matmul", "linalg.matmul"), _matmul),
+    **dict.fromkeys(("matrix_transpose", "linalg.matrix_transpose"), _view_by(lambda i: "np.swapaxes({0}, -1, -2)")),
+    "expand_dims": _view_by(lambda i: f"np.expand_dims({{0}}, {_axis_of(i)})"),
+    "squeeze": _view_by(lambda i: f"np.squeeze({{0}}, {_axis_of(i)})"),
+    "permute_dims": _view_by(_permuted),
+    "broadcast_to": _view_by(lambda i: f"np.broadcast_to({{0}}, {text_of(tuple(i.args[1]))})"),
+    "flip": _view_by(lambda i: f"np.flip({{0}}, {_axis_of(i, None)})"),
+    "moveaxis": _view_by(lambda i: f"np.moveaxis({{0}}, {text_of(i.args[1])}, {text_of(i.args[2])})"),
+    "view": _view_by(lambda i: f"{{0}}[{i.args[1]}:{i.args[2]}].reshape({text_of(i.args[3])})"),
+    **{"reshape": _reshape, "getitem": _getitem, "concat": _joined("concatenate"), "stack": _joined("stack")},
+    **{"astype": _astype, "where": _where, "clip": _clip, "take": _take, "scatter_add": _scatter_add},
+    **{"zeros_like": _like("0"), "ones_like": _like("1"), "full_like": _like(None)},
+    "cumulative_sum": _cumulative_sum,
+    **{"assign": _assign, "assign_add": _assign_add},
+}
+
+
+# Words of several passes, as the passes that NumPy's backend makes: the same bits.
+
+
+def _sigmoid(xp: Any, x: Any) -> Any:
+    return xp.reciprocal(xp.exp(xp.negative(x)) + 1.0)
+
+
+def _mean(xp: Any, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    count = math.prod(x.shape[n] for n in axes)
+    if count == 1:
+        return x[...] if keepdims else xp.squeeze(x, axes)
+    return xp.sum(x, axis=axis, keepdims=keepdims) / count
+
+
+EXPANSIONS: dict[str, Callable[..., Any]] = {
+    **{"sigmoid": _sigmoid, "mean": _mean},
+    **{
+        word: getattr(reference, word)
+        for word in ("linear", "linear_grad", "softplus", "erfc", "softmax", "log_softmax", "one_hot")
+    },
+}

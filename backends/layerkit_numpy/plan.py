@@ -1,0 +1,286 @@
+"""Where a program's values lie: results straight in state, in place, in tiles that stay in cache, in shared memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from numpy.lib.array_utils import byte_bounds
+
+from layerkit_numpy.lines import Line, Lines, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and the widest vector register."""
+
+
+class Storage:
+    """Memory that one value, or several after one another, are written into.
+
+    Args:
+        nbytes: how much.
+        first: the number of the first line that needs it.
+    """
+
+    __slots__ = ("first", "last", "nbytes", "offset", "rows")
+
+    def __init__(self, nbytes: int, first: int, rows: int | None) -> None:
+        self.nbytes = nbytes
+        self.first = self.last = first
+        self.offset = 0
+        self.rows = rows
+        """How many rows it holds, if it holds a tile only."""
+
+
+class Group(NamedTuple):
+    """Lines `first` to `last`, which are run over some rows of all their arrays at a time."""
+
+    first: int
+    last: int
+    length: int
+    """How many rows there are."""
+    rows: int
+    """How many of them at a time."""
+
+
+class Plan:
+    """The lines of a program and the memory they work in.
+
+    Args:
+        lines: what is to be planned; the list is shortened where a line is not needed.
+        tile_size: over how many elements a chain of lines is run at a time.
+    """
+
+    def __init__(self, lines: Lines, tile_size: int) -> None:
+        self.lines = lines.lines
+        self.outputs = lines.outputs
+        self._write_straight_into_state()
+        self.groups = list(self._grouped(tile_size))
+        self._last_uses()
+        self.storages = self._stored()
+        self.nbytes = _placed(self.storages)
+
+    # Results straight in state.
+
+    def _write_straight_into_state(self) -> None:
+        """Let a value that is copied into state be computed there, where nothing reads the state in between."""
+        lines = self.lines
+        number = 0
+        while number < len(lines):
+            line = lines[number]
+            if line.text == "np.copyto({out}, {0})" and line.out.root.kind == "held" and self._may_move(number):
+                value, state = line.operands[0], line.out
+                value.storage = state
+                del lines[number]
+            else:
+                number += 1
+
+    def _may_move(self, number: int) -> bool:
+        state, value = self.lines[number].out, self.lines[number].operands[0]
+        if not isinstance(value, Value) or value.kind != "made" or value.storage is not None:
+            return False
+        if value.shape != state.shape or not state.array.flags.c_contiguous or value in self.outputs:
+            return False
+        span = _span(state)
+        first = next(n for n, line in enumerate(self.lines) if value in line.outs)
+        line = self.lines[first]
+        # Where it is computed from the state itself, element by element, it may be written over it.
+        if any(_overlaps(operand, span) and not (line.elementwise and _is(operand, state)) for operand in line.values):
+            return False
+        if sum(value in line.outs for line in self.lines) > 1:
+            return False
+        for between in self.lines[first + 1 : number]:
+            if any(_overlaps(operand, span) for operand in (*between.values, *between.outs)):
+                return False
+        written = False
+        for after in self.lines[number + 1 :]:
+            if written and any(operand.root is value for operand in after.values):
+                return False
+            written = written or any(_overlaps(out, span) for out in after.outs)
+        return True
+
+    # Tiles.
+
+    def _grouped(self, tile_size: int) -> Iterable[Group]:
+        first = 0
+        while first < len(self.lines):
+            last, widest = self._run(first)
+            length = self.lines[first].outs[0].shape[0] if self.lines[first].outs[0].shape else 0
+            rows = max(1, tile_size // max(widest, 1))
+            if last > first and rows < length:
+                # Tiles of one size, rather than a small one at the end.
+                count = -(-length // rows)
+                yield Group(first, last, length, -(-length // count))
+            first = last + 1
+
+    def _run(self, first: int) -> tuple[int, int]:
+        """Return the number of the last line that can share a loop with this one, and the widest row among them."""
+        line = self.lines[first]
+        if not _tiles(line, None):
+            return first, 1
+        length = line.out.shape[0]
+        last, widest = first, 1
+        for number in range(first, len(self.lines)):
+            line = self.lines[number]
+            if not _tiles(line, length) or _crosses(line, self.lines[first:number]):
+                break
+            last = number
+            widest = max(widest, *(value.size // length for value in (line.out, *line.values) if has_rows(value, line)))
+        return last, widest
+
+    # Memory.
+
+    def _last_uses(self) -> None:
+        for number, line in enumerate(self.lines):
+            for value in (*line.values, *line.outs):
+                value.root.last = number
+        for value in self.outputs:
+            value.root.last = len(self.lines)
+
+    def _stored(self) -> list[Storage]:
+        storages: list[Storage] = []
+        inside = {number: group for group in self.groups for number in range(group.first, group.last + 1)}
+        views: dict[int, list[Value]] = {}
+        for line in self.lines:
+            for value in line.values:
+                views.setdefault(id(value.root), []).append(value)
+        for number, line in enumerate(self.lines):
+            for out in line.outs:
+                value = out.root
+                if value.kind != "made" or value.storage is not None:
+                    continue
+                group = inside.get(number)
+                whole = group is None or value.last > group.last or not all(map(_of_any_rows, views.get(id(value), ())))
+                loop = [] if group is None else self.lines[group.first : group.last + 1]
+                earlier = self._in_place(line, number, value, loop, whole=whole)
+                if earlier is None:
+                    rows = None if whole or group is None else group.rows
+                    nbytes = value.nbytes if rows is None else value.nbytes // max(value.shape[0], 1) * rows
+                    earlier = Storage(nbytes, number, rows)
+                    storages.append(earlier)
+                value.storage = earlier
+                earlier.last = max(earlier.last, value.last)
+        for storage in storages:
+            # What is needed whole is needed in all rounds of a loop.
+            if storage.rows is None:
+                storage.first = inside[storage.first].first if storage.first in inside else storage.first
+                storage.last = inside[storage.last].last if storage.last in inside else storage.last
+        return storages
+
+    def _in_place(self, line: Line, number: int, value: Value, loop: Sequence[Line], *, whole: bool) -> Any:
+        """Return the memory of an operand that is not needed any more, and that the result may be written over."""
+        if not line.elementwise or line.out is not value:
+            return None
+        for operand in line.values:
+            root = operand.root
+            storage = root.storage
+            if (
+                isinstance(storage, Storage)
+                and (operand is root or operand.nbytes == root.nbytes)
+                and operand.array.flags.c_contiguous
+                and operand.shape == value.shape
+                and operand.dtype.itemsize == value.dtype.itemsize
+                and storage.last == number
+                and root.last == number
+                and not (whole and storage.rows is not None)
+                and all(other is operand or other.root.storage is not storage for other in line.values)
+                and not any(other.root.storage is storage for each in loop for other in _whole(each))
+            ):
+                return storage
+        return None
+
+
+def _placed(storages: Sequence[Storage]) -> int:
+    """Give each storage its place in one stretch of memory, the largest first; return how many bytes that needs.
+
+    Two that are needed at the same time do not overlap. This is the "greedy by size" of Pisarchyk and Lee, "Efficient
+    memory management for deep neural net inference" (2020).
+    """
+    placed: list[Storage] = []
+    total = 0
+    for storage in sorted(storages, key=lambda s: -s.nbytes):
+        offset = 0
+        for other in sorted(placed, key=lambda s: s.offset):
+            if storage.last < other.first or other.last < storage.first:
+                continue
+            if offset + storage.nbytes <= other.offset:
+                break
+            offset = max(offset, _aligned(other.offset + other.nbytes))
+        storage.offset = offset
+        placed.append(storage)
+        total = max(total, offset + storage.nbytes)
+    return total
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def _span(value: Value) -> tuple[int, int] | None:
+    """Return the addresses of state that a value's memory lies between; None if it is not in state."""
+    root = value.root
+    held = root.storage if isinstance(root.storage, Value) else root
+    if held.kind != "held":
+        return None
+    array: Any = value.array if held is root else held.array
+    return byte_bounds(array) if array.size else None
+
+
+def _overlaps(value: Value, span: tuple[int, int] | None) -> bool:
+    mine = _span(value)
+    return mine is not None and span is not None and mine[0] < span[1] and span[0] < mine[1]
+
+
+def _is(value: Value, state: Value) -> bool:
+    """Tell whether a value is this very state, element for element."""
+    return value.shape == state.shape and value.dtype == state.dtype and _span(value) == _span(state)
+
+
+def has_rows(value: Value, line: Line) -> bool:
+    """Tell whether a value has a row for each row of the line's result."""
+    deepest = max(len(line.out.shape), *(len(operand.shape) for operand in line.values), 0)
+    return (
+        len(value.shape) == deepest and bool(value.shape) and value.shape[0] == line.out.shape[0]
+    ) or value is line.out
+
+
+def _whole(line: Line) -> list[Value]:
+    """Return the operands that a line takes whole, whichever rows it is run over."""
+    return [value for value in line.values if not has_rows(value, line)]
+
+
+def _of_any_rows(value: Value) -> bool:
+    """Tell whether a view can be taken of some rows as it is of all."""
+    while value.base is not None:
+        if not value.text.startswith(("{0}.view(", "np.expand_dims(", "np.squeeze(")):
+            return False
+        if value.shape[:1] != value.base.shape[:1]:
+            return False
+        value = value.base
+    return True
+
+
+def _crosses(line: Line, loop: Sequence[Line]) -> bool:
+    """Tell whether a line, in one loop with these, would meet rows that another round has written, or is to write."""
+    for one, other in [(line, line), *((line, each) for each in loop), *((each, line) for each in loop)]:
+        span = _span(other.out)
+        for value in one.values:
+            whole = not has_rows(value, one)
+            if value.root is other.out.root and value.root.kind == "made":
+                if whole or not _of_any_rows(value):
+                    return True
+            elif _overlaps(value, span) and (whole or not _is(value, other.out)):
+                return True
+    return False
+
+
+def _tiles(line: Line, length: int | None) -> bool:
+    """Tell whether a line can be run over some rows at a time."""
+    if not line.rowwise or len(line.outs) != 1 or not line.out.shape:
+        return False
+    if length is not None and line.out.shape[0] != length:
+        return False
+    if line.out.shape[0] < 2:
+        return False
+    return all(value.root.kind not in ("given", "fresh") or not has_rows(value, line) for value in line.values)

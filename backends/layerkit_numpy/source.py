@@ -1,0 +1,228 @@
+"""A plan as Python source: what a person would write by hand."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from typing import TYPE_CHECKING, Any
+
+from layerkit_numpy.lines import Lines, Value
+from layerkit_numpy.plan import ALIGNMENT, Group, Plan, Storage, has_rows
+
+if TYPE_CHECKING:
+    from layerkit_numpy.lines import Line
+
+CUT = """
+def cut(array, rows):
+    return [array[start : start + rows] for start in range(0, len(array), rows)]
+"""
+REUSED = """
+def reused(array, length):
+    return [array[: length - start] for start in range(0, length, len(array))]
+"""
+
+
+class Source:
+    """The text of a program, in two parts: what is made once, and the step.
+
+    Args:
+        lines: the program's lines and values.
+        plan: where the values lie.
+    """
+
+    def __init__(self, lines: Lines, plan: Plan) -> None:
+        self.plan = plan
+        self.held: dict[str, Any] = {}
+        """The arrays that exist already, state and constants, by name."""
+        self.functions = lines.functions
+        self._once: list[str] = []
+        self._names: dict[Any, str] = {}
+        self._taken: set[str] = {"np", "memory", "cut", "reused", *lines.functions}
+        self.arguments = [self._name("given", lines.values[place], hint) for place, hint in _inputs(lines)]
+        self.body: list[tuple[str, Line | None]] = []
+        """The lines of the step, without indentation but that of loops; with the line of the plan, if it is one."""
+        self._write(lines)
+
+    # Names.
+
+    def _unique(self, hint: str) -> str:
+        hint = re.sub(r"\W+", "_", hint).strip("_").lower() or "value"
+        hint = f"_{hint}" if hint[0].isdigit() or keyword.iskeyword(hint) else hint
+        name, number = hint, 1
+        while name in self._taken:
+            number += 1
+            name = f"{hint}_{number}"
+        self._taken.add(name)
+        return name
+
+    def _name(self, key: Any, value: Value, hint: str) -> str:
+        name = self._names[key, id(value)] = self._unique(hint)
+        return name
+
+    def name(self, value: Value) -> str:
+        """Return the name of a value, which is made known if it is not yet."""
+        for key in ("given", "fresh"):
+            if (key, id(value)) in self._names:
+                return self._names[key, id(value)]
+        if value.kind == "held":
+            return self._held(value)
+        if value.kind == "made":
+            if isinstance(value.storage, Value):
+                return self.name(value.storage)
+            return self._made(value)
+        if value.kind == "fresh":
+            return self._name("fresh", value, _hint(value))
+        return self._view(value)
+
+    def _held(self, value: Value) -> str:
+        array = value.array
+        key = "held", array.__array_interface__["data"][0], array.shape, array.strides, array.dtype
+        if key not in self._names:
+            self._names[key] = self._unique(value.name)
+            self.held[self._names[key]] = array
+        return self._names[key]
+
+    def _made(self, value: Value) -> str:
+        storage: Storage = value.storage
+        shape = value.shape if storage.rows is None else (storage.rows, *value.shape[1:])
+        key = "made", storage.offset, storage.rows, value.dtype, shape
+        if key not in self._names:
+            name = self._names[key] = self._unique(_hint(value))
+            size = value.nbytes if storage.rows is None else value.nbytes // max(value.shape[0], 1) * storage.rows
+            part = f"memory[{storage.offset}:{storage.offset + size}].view(np.{value.dtype.name})"
+            self._once.append(f"{name} = {part}.reshape({shape})")
+        return self._names[key]
+
+    def _view(self, value: Value) -> str:
+        assert value.base is not None  # noqa: S101 - a view has one
+        base = self.name(value.base)
+        key = "view", base, value.text
+        if key not in self._names:
+            suffix = "T" if value.text == "{0}.T" else "bits" if ".view(" in value.text else "view"
+            name = self._names[key] = self._unique(f"{base}_{suffix}") if suffix != "T" else self._transposed(base)
+            line = f"{name} = {value.text.format(base)}"
+            if value.root.kind in ("given", "fresh"):
+                self.body.append((line, None))
+            else:
+                self._once.append(line)
+        return self._names[key]
+
+    def _transposed(self, base: str) -> str:
+        name = f"{base}_T"
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+    # Text.
+
+    def _write(self, lines: Lines) -> None:
+        plan = self.plan
+        groups = {group.first: group for group in plan.groups}
+        origin: Any = None
+        number = 0
+        while number < len(plan.lines):
+            line = plan.lines[number]
+            if line.origin != origin:
+                origin = line.origin
+                self.body.append((f"# {origin}{'. ' if origin.formula else ''}{origin.formula}", None))
+            group = groups.get(number)
+            if group is None:
+                self._one(line)
+                number += 1
+            else:
+                self._loop(group)
+                origin = plan.lines[group.last].origin
+                number = group.last + 1
+        self.result = ", ".join(self.name(value) for value in lines.outputs)
+
+    def _one(self, line: Line) -> None:
+        names = [self.name(operand) if isinstance(operand, Value) else operand for operand in line.operands]
+        if line.out.kind == "fresh":
+            outs = {f"out{number}": self.name(value) for number, value in enumerate(line.outs)}
+        else:
+            outs = {"out": self.name(line.out)}
+        self.body.append((_commented(line.text.format(*names, **outs), line), line))
+
+    def _loop(self, group: Group) -> None:
+        lines = self.plan.lines[group.first : group.last + 1]
+        inside: dict[str, str] = {}
+        parts: list[str] = []
+
+        def local(value: Value, line: Line) -> str:
+            name = self.name(value)
+            if not has_rows(value, line):
+                return name
+            if name not in inside:
+                inside[name] = self._unique(f"{name}_rows")
+                storage = value.root.storage
+                if isinstance(storage, Storage) and storage.rows is not None:
+                    parts.append(f"reused({name}, {group.length})")
+                    self._define(REUSED)
+                else:
+                    parts.append(f"cut({name}, {group.rows})")
+                    self._define(CUT)
+            return inside[name]
+
+        texts: list[tuple[str, Line]] = []
+        for line in lines:
+            names = [local(operand, line) if isinstance(operand, Value) else operand for operand in line.operands]
+            texts.append((line.text.format(*names, out=local(line.out, line)), line))
+        tiles = self._unique("tiles")
+        self._once.append(f"{tiles} = list(zip({', '.join(parts)}))")
+        count = -(-group.length // group.rows)
+        tail = "," if len(inside) == 1 else ""
+        self.body.append(
+            (f"for {', '.join(inside.values())}{tail} in {tiles}:  # {count} times {group.rows} rows", None)
+        )
+        origin = lines[0].origin
+        for text, line in texts:
+            if line.origin != origin:
+                origin = line.origin
+                self.body.append((f"    # {origin}{'. ' if origin.formula else ''}{origin.formula}", None))
+            self.body.append((f"    {_commented(text, line)}", line))
+
+    def _define(self, function: str) -> None:
+        if function not in self._once:
+            self._once.insert(0, function)
+
+    @property
+    def once(self) -> str:
+        """What is made once, before the first step."""
+        memory = (
+            f"memory = np.empty({self.plan.nbytes + ALIGNMENT}, np.uint8)\n"
+            f"memory = memory[-memory.ctypes.data % {ALIGNMENT} :]\n"
+        )
+        return (memory if self.plan.nbytes else "") + "\n".join(self._once) + "\n"
+
+    def step(self, name: str) -> str:
+        """The step, as a function of this name."""
+        lines = [f"def {name}({', '.join(self.arguments)}):"]
+        indent = "    "
+        if any("np.exp(" in text for text, _ in self.body):
+            lines.append('    with np.errstate(over="ignore"):  # exp may overflow to inf, whose reciprocal is right')
+            indent = "        "
+        lines += [indent + text for text, _ in self.body]
+        if self.result:
+            lines.append(f"    return {self.result}")
+        elif not self.body:
+            lines.append("    pass")
+        return "\n".join(lines) + "\n"
+
+
+def _inputs(lines: Lines) -> list[tuple[Any, str]]:
+    return [(place, lines.values[place].name) for place in lines.program.inputs]
+
+
+def _hint(value: Value) -> str:
+    origin = value.origin
+    if origin is None or not origin.owner:
+        return "value"
+    suffix = {"forward": "_y", "backward": "_dy"}.get(origin.doing, "")
+    return f"{origin.owner}{suffix}"
+
+
+def _commented(text: str, line: Line) -> str:
+    if not line.outs or ";" in text:
+        return text
+    return f"{text}  # {line.out.shape}"

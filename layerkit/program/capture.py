@@ -1,0 +1,180 @@
+"""Capturing a whole step: every word that runs in it, and all that it writes into state.
+
+A `Capture` is a recorder that looks for no derivative: the step's own backward pass runs through it like the rest. It
+keeps no values, so that a step under it needs hardly more memory than without it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from typing_extensions import override
+
+from layerkit.program.array import Place, RecordedArray
+from layerkit.program.program import Instruction, Origin, Program, Spec
+from layerkit.program.recorder import Recorder, find, is_several, recording
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from layerkit.xp.backend import Backend
+    from layerkit.xp.state import State
+
+
+class Capture(Recorder):
+    """Runs a step's words on `base`, and notes them all in order.
+
+    Args:
+        base: the backend that computes.
+    """
+
+    name = "capture"
+    differentiates = False
+
+    def __init__(self, base: Backend) -> None:
+        super().__init__(base)
+        self.specs: list[Spec] = []
+        self.states: dict[Place, State] = {}
+        self.instructions: list[Instruction] = []
+        self.origins: list[Origin] = [Origin("", "")]
+        """What is at work: the innermost layer, and those around it."""
+        self.refusal: Refusal | None = None
+        self._expansions = base.expansions
+
+    @override
+    def input(self, value: Any) -> RecordedArray:
+        place = Place(len(self.specs))
+        self.specs.append(Spec(tuple(value.shape), value.dtype))
+        return RecordedArray(self, place, value)
+
+    @override
+    def variable(self, variable: Any, value: Any) -> RecordedArray:
+        place = self.variables.get(variable)
+        if place is None:
+            place = self.variables[variable] = self.input(value).place
+            self.states[place] = variable
+        return RecordedArray(self, place, value)
+
+    @override
+    def note(self, word: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        expansion = self._expansions.get(word)
+        if expansion is not None:
+            return expansion(self, *args, **kwargs)
+        inputs: list[Place] = []
+        plain = [self._split(value, inputs) for value in args]
+        named = {key: self._split(value, inputs) for key, value in kwargs.items()}
+        result = find(self.base, word)(*plain, **named)
+        return self._add(word, args, kwargs, result) if inputs else result
+
+    @override
+    def note_function(self, function: Any, rule: Any, args: tuple[Any, ...]) -> Any:
+        return self._add("call", (function, *args), {}, function(*[self._split(value, []) for value in args]))
+
+    def _add(self, word: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+        args = tuple([self._place(value) for value in args])
+        kwargs = {key: self._place(value) for key, value in kwargs.items()}
+        several = is_several(result)
+        given: Any = result if several else (result,)
+        outputs = [None if value is None else self.input(value) for value in given]
+        places = tuple([None if output is None else output.place for output in outputs])
+        self.instructions.append(Instruction(word, args, kwargs, places, self.origins[-1], several))
+        made: Any = getattr(result, "_make", None) or type(result)
+        return made(outputs) if several else outputs[0]
+
+    # The machine words.
+
+    @override
+    def assign(self, state: Any, value: Any) -> None:
+        self._write("assign", state, value)
+
+    @override
+    def assign_add(self, state: Any, value: Any) -> None:
+        self._write("assign_add", state, value)
+
+    def _write(self, word: str, state: Any, value: Any) -> None:
+        getattr(self.base, word)(self._plain(state), self._plain(value))
+        args = self._place(state), self._place(value)
+        self.instructions.append(Instruction(word, args, {}, (), self.origins[-1]))
+
+    @override
+    def random_bits(self, key: tuple[int, int], counter: Any, size: int) -> Any:
+        bits = self.base.random_bits(key, self._plain(counter), size)
+        return self._add("random_bits", (key, counter, size), {}, bits)
+
+    @override
+    def view(self, state: Any, start: int, stop: int, shape: tuple[int, ...]) -> Any:
+        taken = self.base.view(self._plain(state), start, stop, shape)
+        return self._add("view", (state, start, stop, shape), {}, taken)
+
+    @override
+    def to_numpy(self, array: Any) -> Any:
+        return self.base.to_numpy(self.read(array, "xp.to_numpy") if isinstance(array, RecordedArray) else array)
+
+    @override
+    def read(self, array: RecordedArray, how: str) -> Any:
+        self.refuse(f"{how} of a value, which reads it on the host")
+        return array.value
+
+    def refuse(self, received: str) -> None:
+        """Note why the step cannot be replayed: the first reason is kept."""
+        if self.refusal is None:
+            self.refusal = Refusal(self.origins[-1], received, users_line())
+
+    @override
+    def __str__(self) -> str:
+        return f"a capture over {self.base}"
+
+
+class Refusal(NamedTuple):
+    """Why a step cannot be replayed."""
+
+    origin: Origin
+    received: str
+    line: str
+    """Where, in the user's own code: "model.py, line 12"; empty where that is not known."""
+
+
+def record(
+    xp: Backend,
+    function: Callable[..., Any],
+    inputs: Sequence[Any],
+    name: str,
+    begin: Callable[[Capture], None] | None = None,
+) -> tuple[Any, Capture, Program]:
+    """Run ``function(capture, *inputs)`` on `xp`; return its plain result, the capture, and the program.
+
+    Args:
+        xp: the backend that computes.
+        function: a step: it reads and writes state, and returns an array or None.
+        inputs: arrays of `xp`.
+        name: of the program.
+        begin: is given the capture first.
+    """
+    capture = Capture(xp)
+    if begin is not None:
+        begin(capture)
+    given = [capture.input(value) for value in inputs]
+    with recording(capture):
+        result = function(capture, *given)
+    outputs: tuple[Place, ...] = ()
+    if isinstance(result, RecordedArray):
+        outputs, result = (result.place,), result.value
+    places = tuple(value.place for value in given)
+    program = Program(name, places, outputs, capture.states, capture.specs, capture.instructions)
+    return result, capture, program
+
+
+_FRAMEWORK = {"layerkit", "layerkit_numpy", "layerkit_cupy"}
+
+
+def users_line(frame: FrameType | None = None) -> str:
+    """Return the innermost line that is not the framework's, from a frame on: "model.py, line 12"."""
+    frame = frame or sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - a traceback's view, without raising
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _FRAMEWORK:
+            return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+        frame = frame.f_back
+    return ""

@@ -1,0 +1,247 @@
+"""A program: a step as the list of its words, over values of known shapes and dtypes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from layerkit.program.array import Place, leaves
+from layerkit.program.recorder import find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from layerkit.xp.backend import Backend
+    from layerkit.xp.state import State
+
+
+class Spec(NamedTuple):
+    """What is known of a value before it is computed."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+class Origin(NamedTuple):
+    """Who asked for a word."""
+
+    owner: str
+    """The name of a layer, loss, metric or optimizer."""
+    doing: str
+    """Which of its passes: "forward", "backward", "update", …"""
+    formula: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.owner}: {self.doing}" if self.owner else "the step"
+
+
+class Instruction(NamedTuple):
+    """One word: recorded arguments stand as `Place`s."""
+
+    word: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[Place | None, ...]
+    origin: Origin
+    several: bool = False
+
+    def places(self) -> list[Place]:
+        """Return the places among the arguments."""
+        return [leaf for leaf in leaves((self.args, self.kwargs)) if type(leaf) is Place]
+
+
+WRITES = frozenset(("assign", "assign_add"))
+
+# Words whose result may share the memory of their argument, so that it changes as that does.
+VIEWS = frozenset(
+    (
+        *("broadcast_arrays", "broadcast_to", "expand_dims", "flip", "getitem", "imag", "linalg.diagonal"),
+        *("linalg.matrix_transpose", "matrix_transpose", "moveaxis", "permute_dims", "real", "reshape", "squeeze"),
+        *("unstack", "view"),
+    )
+)
+
+
+# Words that may give something else when they are called once more.
+_ONCE = frozenset(("call", "random_bits"))
+
+# `type`, to type checkers: what is compared here is no class that they know.
+_type: Callable[[Any], Any] = type
+
+
+class Program:
+    """A recorded step.
+
+    Called with arrays like those it was recorded with, it runs word by word on their backend: what every backend can
+    do. A backend whose `capture` does more takes it as its source.
+
+    Args:
+        name: "train", "test" or "predict".
+        inputs: the places of the inputs.
+        outputs: the places of what the step returns.
+        states: the state that is read or written.
+        specs: shape and dtype of each place.
+        instructions: the words, in order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: tuple[Place, ...],
+        outputs: tuple[Place, ...],
+        states: dict[Place, State],
+        specs: Sequence[Spec],
+        instructions: Sequence[Instruction],
+    ) -> None:
+        self.name = name
+        self.inputs, self.outputs = inputs, outputs
+        self.states = states
+        self.specs = specs
+        self.instructions = list(instructions)
+
+    def simplified(self) -> Program:
+        """Return the program without words whose results nobody uses, and without words that repeat an earlier one."""
+        merged, outputs = _merged(self.instructions, self.states, self.outputs)
+        live = _live(merged, outputs)
+        return Program(self.name, self.inputs, outputs, self.states, self.specs, live)
+
+    def difference(self, other: Program, xp: Backend) -> tuple[Instruction, str] | None:
+        """Return the first word in which another recording of the same step differs, and how; None if none does."""
+        for mine, theirs in zip(self.instructions, other.instructions, strict=False):
+            if mine.word != theirs.word or mine.outputs != theirs.outputs:
+                return theirs, f"xp.{mine.word}, and then xp.{theirs.word}"
+            for before, after in zip(_parts(mine), _parts(theirs), strict=False):
+                if not _same(xp, before, after):
+                    return theirs, f"xp.{mine.word} with {_shown(before)}, and then with {_shown(after)}"
+        mine, theirs = len(self.instructions), len(other.instructions)
+        if mine != theirs:
+            longer = max(self.instructions, other.instructions, key=len)
+            return longer[min(mine, theirs)], f"{mine} words, and then {theirs}"
+        return None
+
+    def on(self, xp: Backend) -> Callable[..., Any]:
+        """Return a function of the inputs that runs the program word by word on this backend."""
+        states = {place: state.value for place, state in self.states.items()}
+        last_use: dict[int, int] = {}
+        for number, instruction in enumerate(self.instructions):
+            last_use.update(dict.fromkeys(instruction.places(), number))
+        kept = {*states, *self.outputs}
+        done = [
+            [place for place in instruction.places() if last_use[place] == number and place not in kept]
+            for number, instruction in enumerate(self.instructions)
+        ]
+
+        def run(*arrays: Any) -> Any:
+            values: dict[Any, Any] = {**states, **dict(zip(self.inputs, arrays, strict=True))}
+            for instruction, over in zip(self.instructions, done, strict=True):
+                args = _resolved(instruction.args, values)
+                word = instruction.word
+                if word == "call":
+                    result = args[0](*args[1:])
+                else:
+                    result = find(xp, word)(*args, **_resolved(instruction.kwargs, values))
+                if instruction.several:
+                    values.update(zip(instruction.outputs, result, strict=True))
+                elif instruction.outputs:
+                    values[instruction.outputs[0]] = result
+                for place in over:
+                    values.pop(place, None)
+            return values[self.outputs[0]] if self.outputs else None
+
+        return run
+
+
+def _resolved(value: Any, values: dict[Any, Any]) -> Any:
+    kind = _type(value)
+    if kind is Place:
+        return values[value]
+    if kind is tuple or kind is list:
+        return kind([_resolved(item, values) for item in value])
+    return {key: _resolved(item, values) for key, item in value.items()} if kind is dict else value
+
+
+def _live(instructions: Sequence[Instruction], outputs: Sequence[Place]) -> list[Instruction]:
+    wanted: set[Any] = set(outputs)
+    kept: list[Instruction] = []
+    for instruction in reversed(instructions):
+        if instruction.word in WRITES or not wanted.isdisjoint(instruction.outputs):
+            wanted.update(instruction.places())
+            kept.append(instruction)
+    return kept[::-1]
+
+
+def _merged(
+    instructions: Sequence[Instruction], states: dict[Place, State], outputs: tuple[Place, ...]
+) -> tuple[list[Instruction], tuple[Place, ...]]:
+    """Let words that were called with the same arguments share their result."""
+    found: dict[Any, Instruction] = {}
+    same: dict[Any, Any] = {}
+    in_memory: set[Any] = set(states)  # what changes as state is written
+    writes = 0
+    kept: list[Instruction] = []
+    for original in instructions:
+        instruction = original._replace(args=_renamed(original.args, same), kwargs=_renamed(original.kwargs, same))
+        word, places = instruction.word, instruction.places()
+        if word in WRITES:
+            writes += 1
+        else:
+            changes = not in_memory.isdisjoint(places)
+            if changes and (word in VIEWS or instruction.kwargs.get("copy") is False):
+                in_memory.update(instruction.outputs)
+            if word not in _ONCE:
+                key = (_key((word, instruction.args, instruction.kwargs)), writes if changes else -1)
+                earlier = found.setdefault(key, instruction)
+                if earlier is not instruction:
+                    same.update(zip(instruction.outputs, earlier.outputs, strict=True))
+                    continue
+        kept.append(instruction)
+    return kept, tuple(same.get(place, place) for place in outputs)
+
+
+def _renamed(value: Any, same: dict[Any, Any]) -> Any:
+    kind = _type(value)
+    if kind is Place:
+        return same.get(value, value)
+    if kind is tuple or kind is list:
+        return kind([_renamed(item, same) for item in value])
+    return {key: _renamed(item, same) for key, item in value.items()} if kind is dict else value
+
+
+def _key(value: Any) -> Any:
+    """Return what is equal for equal arguments, and hashable."""
+    kind = _type(value)
+    if kind in (tuple, list, dict):
+        return kind, *[_key(item) for item in (value.items() if kind is dict else value)]
+    if kind is slice:
+        return slice, *map(_key, (value.start, value.stop, value.step))
+    if isinstance(value, (bool, int, float, complex, str, type(None), type(...))):
+        return kind, repr(value)  # 0.0 is not -0.0
+    return "the object", id(value)
+
+
+def _parts(instruction: Instruction) -> Iterator[Any]:
+    return iter(leaves((instruction.args, instruction.kwargs)))
+
+
+def _same(xp: Backend, before: Any, after: Any) -> bool:
+    if before is after:
+        return True
+    if type(before) is not type(after):
+        return False
+    if isinstance(before, slice):
+        return _key(before) == _key(after)
+    if hasattr(before, "shape") and hasattr(before, "dtype"):
+        if before.shape != after.shape or before.dtype != after.dtype:
+            return False
+        same: Any = (before == after) | ((before != before) & (after != after))  # NaN is not even itself
+        return bool(xp.to_numpy(xp.all(same)))
+    if callable(before):
+        return getattr(before, "__code__", before) is getattr(after, "__code__", after)
+    equal = before == after
+    return equal is True or bool(equal) or bool(before != before and after != after)
+
+
+def _shown(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"an array of shape {tuple(value.shape)} and other values"
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "…"

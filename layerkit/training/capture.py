@@ -1,0 +1,267 @@
+"""When a step is recorded, when it is trusted, and when it is replayed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from layerkit.changes import changes
+from layerkit.errors import CaptureError, CaptureWarning
+from layerkit.program import Origin, Refusal, active_recorder, record, users_line
+from layerkit.program.purity import snapshot
+from layerkit.training.trouble import Copy, intercepted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from layerkit.program import Capture, Program
+    from layerkit.program.purity import Snapshot
+    from layerkit.xp import Backend, Variable
+
+MOST_PROGRAMS = 16
+"""How many shapes of batches are kept in mind; of more, the oldest is forgotten."""
+
+MOST_IN_VAIN = 8
+"""How often a recording may be overtaken by a change of the model before it was of use."""
+
+# Recording puts functions around methods of layers, which other threads may be recording too.
+_lock = threading.RLock()
+
+
+class Subject(Protocol):
+    """Whose step it is."""
+
+    @property
+    def xp(self) -> Backend: ...
+    def parts(self) -> list[Any]: ...
+    def state(self) -> list[Variable]: ...
+    def labelled(self) -> Iterable[tuple[Any, str, Origin]]: ...
+
+
+class Learnt(NamedTuple):
+    """What is known of the step for batches of some shapes."""
+
+    program: Program
+    run: Callable[..., Any] | None
+    """The program, once it is trusted."""
+
+
+class CapturedStep:
+    """A step that is recorded twice, and from then on replayed.
+
+    The first step of a new signature (shapes and dtypes) runs recorded: it computes real values. The second is recorded
+    again, and compared with the first, word by word; then the program is run from the same state, and compared with it.
+    Where the step does something that a program would not repeat (it reads a value on the host, keeps something on a
+    layer, draws from another source of random numbers), it runs eagerly from then on, after one warning.
+
+    Args:
+        name: "train", "test" or "predict".
+        function: the step: ``function(xp, *arrays)``, which may return an array.
+        subject: whose step it is: what it depends on, and the state that it reads and writes.
+        jit_compile: "auto", True to refuse a step that cannot be replayed, or False to run eagerly.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], subject: Subject, jit_compile: bool | str) -> None:
+        self.name = name
+        self.function = function
+        self._subject = subject
+        self._strict = jit_compile is True
+        self._eager = jit_compile is False
+        self._learnt: dict[Any, Learnt] = {}
+        self._snapshot: Snapshot | None = None
+        self._addresses: list[Any] = []
+        self._seen = -1
+        self._in_vain = 0
+
+    @property
+    def programs(self) -> list[Callable[..., Any]]:
+        """The programs that are replayed now, of all signatures; the latest is the last."""
+        self._look_again()
+        return [learnt.run for learnt in self._learnt.values() if learnt.run is not None]
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Take the step. What it returns may be overwritten by the next."""
+        if self._eager:
+            return self.function(self._subject.xp, *arrays)
+        if self._seen != changes():
+            self._look_again()
+        key = tuple([(array.shape, array.dtype) for array in arrays])
+        learnt = self._learnt.get(key)
+        if learnt is not None and learnt.run is not None:
+            return learnt.run(*arrays)
+        if active_recorder() is not None:  # a part of something that is recorded itself
+            return self.function(self._subject.xp, *arrays)
+        with _lock:
+            return self._learn(key, arrays)
+
+    def look_again(self) -> None:
+        """Compare what the step depends on with what it was: for what changes without being set."""
+        self._seen = -1
+
+    def _look_again(self) -> None:
+        seen = changes()
+        if self._learnt and self._found() != (self._snapshot, self._addresses):
+            if all(learnt.run is None for learnt in self._learnt.values()):
+                self._in_vain += 1
+                self._eager = self._in_vain > MOST_IN_VAIN
+            self._learnt.clear()
+        self._seen = seen
+
+    def _found(self) -> tuple[Snapshot, list[Any]]:
+        subject = self._subject
+        return snapshot(subject.parts()), [(id(variable), id(variable.array)) for variable in subject.state()]
+
+    def _learn(self, key: Any, arrays: tuple[Any, ...]) -> Any:
+        """Take the step, and learn what it is from a recording of it."""
+        subject, xp, earlier = self._subject, self._subject.xp, self._learnt.get(key)
+        if earlier is not None and earlier.run is not None:  # another thread has done it
+            return earlier.run(*arrays)
+        before, addresses = self._found()
+        copy = Copy(subject.state())
+        copy.take()
+        try:
+            with _labelling(subject.labelled()) as label:
+                result, capture, program = record(xp, self.function, arrays, self.name, label)
+        except Exception as error:
+            copy.put_back()
+            if snapshot(subject.parts()) != before:
+                raise  # it would not do the same once more
+            result = self.function(xp, *arrays)  # without the recording: if it was not at fault, the same is raised
+            return self._refused(copy, result, _from_error(error))
+        refusal = capture.refusal or _set_in_step(before, snapshot(subject.parts()))
+        if refusal is None and earlier is not None:
+            refusal = _not_the_same(earlier.program, program, xp)
+        if refusal is not None:
+            return self._refused(copy, result, refusal)
+        run = None
+        if earlier is not None:
+            run = xp.capture(program)
+            refusal = self._compared(run, arrays, result, copy)
+            if refusal is not None:
+                return self._refused(copy, result, refusal)
+        if not self._learnt:
+            self._snapshot, self._addresses = before, addresses
+        elif len(self._learnt) >= MOST_PROGRAMS and key not in self._learnt:
+            del self._learnt[next(iter(self._learnt))]
+        self._learnt.pop(key, None)
+        self._learnt[key] = Learnt(program, run)
+        return result
+
+    def _compared(self, run: Callable[..., Any], arrays: tuple[Any, ...], result: Any, copy: Copy) -> Refusal | None:
+        """Run the program from the state before the step; the state is then again that after it."""
+        copy.swap()
+        try:
+            again = run(*arrays)
+            different = copy.difference(_close)
+            if different is None and result is not None and not _close(self._subject.xp, result, again):
+                different = "the output"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the step itself has run well
+            different = f"{type(error).__name__}: {error}"
+        finally:
+            copy.swap()
+        if different is None:
+            return None
+        return Refusal(Origin("", ""), f"another result of the program than of the step: {different}", "")
+
+    def _refused(self, copy: Copy, result: Any, refusal: Refusal) -> Any:
+        """Say why the step cannot be replayed, and run it eagerly from now on."""
+        where = f"{refusal.origin.owner}: a" if refusal.origin.owner else "A"
+        line = f" ({refusal.line})" if refusal.line else ""
+        rule = f"{where} step that is replayed must do the same each time, in words of xp."
+        if self._strict:
+            copy.put_back()
+            raise CaptureError(
+                f"{rule} Received: {refusal.received}{line}. Write it with xp, or use jit_compile='auto', which "
+                f"runs such a step eagerly."
+            )
+        self._eager = True
+        self._learnt.clear()
+        warnings.warn(
+            f"{rule} Received: {refusal.received}{line}. This model's {self.name} step runs eagerly from now on; "
+            f"compile(jit_compile=False) says that this is meant.",
+            CaptureWarning,
+            stacklevel=2,
+        )
+        return result
+
+
+def origin(item: Any, doing: str) -> Origin:
+    """Return how the words of a layer, loss, metric or optimizer are labelled."""
+    first = (type(item).__doc__ or "").partition("\n")[0]
+    return Origin(item.name, doing, first.replace("``", "").strip() if doing != "backward" else "")
+
+
+def labelled_layers(model: Any) -> Generator[tuple[Any, str, Origin]]:
+    """Yield the methods of the layers inside a model whose words are shown under a name of their own."""
+    for layer in dict.fromkeys(model.walk()):
+        if layer is not model:
+            for method, doing in (("call", "forward"), ("forward", "forward"), ("backward", "backward")):
+                yield layer, method, origin(layer, doing)
+
+
+def _from_error(error: Exception) -> Refusal:
+    traceback, frame = error.__traceback__, None
+    while traceback is not None:
+        frame = traceback.tb_frame
+        traceback = traceback.tb_next
+    owner = next((note.partition("This happened in ")[2] for note in getattr(error, "__notes__", ())), "")
+    name = owner.rpartition(" of ")[2].partition(" (")[0] if owner else ""
+    return Refusal(Origin(name, ""), f"{type(error).__name__} while it was recorded: {error}", users_line(frame))
+
+
+def _set_in_step(before: Snapshot, after: Snapshot) -> Refusal | None:
+    changed = before.differences(after)
+    if not changed:
+        return None
+    owner = changed[0].partition(".")[0] if "." in changed[0].partition(":")[0] else ""
+    return Refusal(Origin(owner, ""), f"a change of what is no state, {changed[0]}", "")
+
+
+def _not_the_same(earlier: Program, program: Program, xp: Backend) -> Refusal | None:
+    found = earlier.difference(program, xp)
+    return None if found is None else Refusal(found[0].origin, f"{found[1]} in two steps of the same kind", "")
+
+
+def _close(xp: Backend, a: Any, b: Any) -> bool:
+    """Tell whether two arrays are equal but for rounding, which is taken as relative to the largest element."""
+    if math.prod(a.shape) == 0:
+        return True
+    if not xp.isdtype(a.dtype, "real floating"):
+        return bool(xp.to_numpy(xp.all(a == b)))
+    finite = xp.isfinite(a) & xp.isfinite(b)
+    same = xp.all(finite | (a == b) | ((a != a) & (b != b)))  # NaN is not even itself
+    zero = xp.zeros_like(a)
+    a, b = xp.where(finite, a, zero), xp.where(finite, b, zero)
+    tolerance = 1e-4 if a.dtype == xp.float32 else 1e-10
+    return bool(xp.to_numpy(same & (xp.max(xp.abs(a - b)) <= tolerance * xp.max(xp.abs(a)))))
+
+
+@contextlib.contextmanager
+def _labelling(labelled: Iterable[tuple[Any, str, Origin]]) -> Generator[Callable[[Capture], None]]:
+    """Let the capture know at each word who asked for it."""
+    captures: list[Capture] = []
+
+    def around(origin: Origin) -> Callable[[Any, Callable[..., Any]], Callable[..., Any]]:
+        def wrap(_: Any, method: Callable[..., Any]) -> Callable[..., Any]:
+            def labelled_method(*args: Any, **kwargs: Any) -> Any:
+                recorder: Any = active_recorder()
+                if recorder is None or captures[0] not in recorder.chain():  # another thread
+                    return method(*args, **kwargs)
+                origins = captures[0].origins
+                origins.append(origin)
+                try:
+                    return method(*args, **kwargs)
+                finally:
+                    origins.pop()
+
+            return labelled_method
+
+        return wrap
+
+    with contextlib.ExitStack() as stack:
+        for item, method, origin in labelled:
+            stack.enter_context(intercepted([item], method, around(origin)))
+        yield captures.append
