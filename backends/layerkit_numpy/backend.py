@@ -13,6 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from layerkit.xp.backend import Backend, check_value
+from layerkit.xp.einsum import lengths_by_letter
 from layerkit_numpy.lines import EXPANSIONS
 from layerkit_numpy.program import NumpyProgram
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _BRANCHES_ARE_CHEAP = 4096
 """Below so many elements, `numpy.where` costs less than the calls that avoid it."""
+
+
+_PRODUCTS_ARE_PLANNED = 1 << 15
+"""From so many multiplications on, planning `numpy.einsum` as matrix products costs less than it saves."""
 
 
 class NumpyBackend(Backend):
@@ -123,6 +128,12 @@ class NumpyBackend(Backend):
         if bias is not None:
             y += bias
         return y
+
+    @override
+    def einsum(self, subscripts: str, *operands: Any) -> Any:
+        work = math.prod(lengths_by_letter(subscripts, operands).values())
+        # As matrix products where there is much to do; to plan that takes as long as some ten thousand multiplications.
+        return np.einsum(subscripts, *operands, optimize=work > _PRODUCTS_ARE_PLANNED)
 
     @override
     def scatter_add(self, positions: Floats, values: Floats, size: int) -> Any:

@@ -90,6 +90,11 @@ class Line:
         return [operand for operand in self.operands if isinstance(operand, Value)]
 
     @property
+    def nbytes(self) -> int:
+        """The bytes that are read and written, each operand and result once."""
+        return sum(value.nbytes for value in (*self.values, *self.outs))
+
+    @property
     def elementwise(self) -> bool:
         """Whether each element of the result depends on the same elements of the operands alone."""
         return self.rowwise and all(not value.shape or _broadcasts(value, self.out) for value in self.values)
@@ -452,6 +457,13 @@ def _cumulative_sum(lines: Lines, instruction: Instruction) -> None:
         lines.write(instruction, f"np.cumsum({{0}}, {_axes_text(instruction, default='0')}, out={{out}})", [x])
 
 
+def _random_bits(lines: Lines, instruction: Instruction) -> None:
+    key, counter, size = instruction.args
+    philox = f"np.random.Philox(key=np.array({text_of(tuple(key))}, np.uint64), counter=int({{0}}))"
+    text = f"{philox}.random_raw({4 * -(-size // 8)}).view(np.uint32)[:{size}]"
+    _fresh(lines, instruction, text, [lines.operand(counter)])
+
+
 # State.
 
 
@@ -553,7 +565,7 @@ LOWERINGS: dict[str, Callable[[Lines, Instruction], None]] = {
     **{"reshape": _reshape, "getitem": _getitem, "concat": _joined("concatenate"), "stack": _joined("stack")},
     **{"astype": _astype, "where": _where, "clip": _clip, "take": _take, "scatter_add": _scatter_add},
     **{"zeros_like": _like("0"), "ones_like": _like("1"), "full_like": _like(None)},
-    "cumulative_sum": _cumulative_sum,
+    **{"cumulative_sum": _cumulative_sum, "random_bits": _random_bits},
     **{"assign": _assign, "assign_add": _assign_add},
 }
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import linecache
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from layerkit_numpy.lines import Lines
 from layerkit_numpy.plan import Plan
-from layerkit_numpy.source import Source
+from layerkit_numpy.source import Buffer, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from layerkit.program import Program
     from layerkit.xp.backend import Backend
+    from layerkit_numpy.lines import Line
 
 
 class NumpyProgram:
@@ -28,30 +30,168 @@ class NumpyProgram:
 
     def __init__(self, program: Program, xp: Backend) -> None:
         self.program = program.simplified()
-        lines = Lines(self.program, xp)
-        self.plan = Plan(lines, xp.tile_size or 1 << 62)
-        self._source = Source(lines, self.plan)
+        self._lines = Lines(self.program, xp)
+        self.plan = Plan(self._lines, xp.tile_size or 1 << 62)
+        self.written = Source(self._lines, self.plan)
+        """Its text, in parts."""
         self.name = program.name
         self._idle: list[Callable[..., Any]] = []
 
     def __call__(self, *arrays: Any) -> Any:
-        """Take the step. What is returned is overwritten by the next one."""
+        """Take the step."""
         # A step has its own memory: two threads take two.
-        step = self._idle.pop() if self._idle else self._made()
+        idle = self._idle
         try:
-            return step(*arrays)
+            step = idle.pop()
+        except IndexError:
+            step = self._made(self.source, self.written.held)
+        try:
+            result = step(*arrays)
+            return None if result is None else result.copy()
         finally:
-            self._idle.append(step)
+            idle.append(step)
 
-    def _made(self, source: str | None = None) -> Callable[..., Any]:
-        namespace: dict[str, Any] = {"np": np, **self._source.functions, **self._source.held}
-        text = source or self.source
+    def _made(self, source: str, held: dict[str, Any], **more: Any) -> Callable[..., Any]:
+        namespace: dict[str, Any] = {"np": np, **self.written.functions, **held, **more}
         file = f"<layerkit: {self.name}, {id(self):x}>"
-        linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file  # for tracebacks
-        exec(compile(text, file, "exec"), namespace)  # noqa: S102 - our own text
+        linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file  # for tracebacks
+        exec(compile(source, file, "exec"), namespace)  # noqa: S102 - our own text
         return namespace[self.name]
 
     @property
     def source(self) -> str:
         """The program as Python: what is made once, and the step."""
-        return f"{self._source.once}\n\n{self._source.step(self.name)}"
+        return f"{self.written.once}\n\n{self.written.step(self.name)}"
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """The arrays that the step works in, besides its inputs and the state."""
+        return self.written.buffers
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that they need together."""
+        return self.plan.nbytes
+
+    @property
+    def flops(self) -> int:
+        """The floating-point operations of one step: 2 n m k for a product of matrices, else one an element."""
+        return sum(line.flops for line in self.plan.lines)
+
+    @property
+    def bytes_moved(self) -> int:
+        """The bytes that the lines of one step read and write, each of its operands and results once."""
+        return sum(line.nbytes for line in self.plan.lines)
+
+    def profile(self, repeats: int = 100) -> Profile:
+        """Return how long each line takes: the median of so many steps, on copies of the state and on made-up inputs.
+
+        Args:
+            repeats: the number of steps.
+        """
+        lines = [line for _, line in self.written.body if line is not None]
+        times: list[list[float]] = [[] for _ in lines]
+        spent = [0.0] * len(lines)
+        held = {name: array.copy() for name, array in self.written.held.items()}
+        step = self._made(self._timed(), held, clock=time.perf_counter, spent=spent)
+        random = np.random.default_rng(0)
+        inputs = [
+            random.standard_normal(value.shape).astype(value.dtype)
+            if value.dtype.kind == "f"
+            else np.zeros(value.shape, value.dtype)
+            for value in (self._lines.values[place] for place in self.program.inputs)
+        ]
+        pause = _clock_time()
+        rounds = [self.written.rounds(line) for line in lines]
+        with np.errstate(all="ignore"):
+            for _ in range(repeats):
+                spent[:] = [0.0] * len(lines)
+                step(*inputs)
+                for before, seconds, count in zip(times, spent, rounds, strict=True):
+                    before.append(max(seconds - count * pause, 0.0))
+        texts = [text.strip() for text, line in self.written.body if line is not None]
+        return Profile(
+            [
+                Row(float(np.median(seconds)) * 1e6, str(line.origin), text, line)
+                for seconds, text, line in zip(times, texts, lines, strict=True)
+            ]
+        )
+
+    def _timed(self) -> str:
+        """The source with a clock around each line."""
+        number = 0
+        timed: list[tuple[str, Line | None]] = []
+        for text, line in self.written.body:
+            if line is None:
+                timed.append((text, None))
+                continue
+            indent = text[: len(text) - len(text.lstrip())]
+            timed += [
+                (f"{indent}began = clock()", None),
+                (text, line),
+                (f"{indent}spent[{number}] += clock() - began", None),
+            ]
+            number += 1
+        return f"{self.written.once}\n\n{self.written.step(self.name, timed)}"
+
+    def __str__(self) -> str:
+        return self.source
+
+    def __repr__(self) -> str:
+        return f"<program {self.name}: {len(self.plan.lines)} lines, {self.flops:,} flops, {self.nbytes:,} bytes>"
+
+
+class Row(NamedTuple):
+    """How long a line takes."""
+
+    microseconds: float
+    origin: str
+    """Which pass of which layer it belongs to."""
+    text: str
+    line: Line
+
+
+class Profile:
+    """How long each line of a program takes: `rows`, and as a table by ``print``."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+
+    @property
+    def microseconds(self) -> float:
+        """Of all lines."""
+        return sum(row.microseconds for row in self.rows)
+
+    @property
+    def by_layer(self) -> dict[str, float]:
+        """Microseconds of each pass of each layer."""
+        found: dict[str, float] = {}
+        for row in self.rows:
+            found[row.origin] = found.get(row.origin, 0.0) + row.microseconds
+        return found
+
+    @property
+    def share_of_products(self) -> float:
+        """The share of the time that is spent in products of matrices."""
+        products = sum(row.microseconds for row in self.rows if row.text.startswith(("np.dot(", "np.matmul(")))
+        return products / self.microseconds if self.microseconds else 0.0
+
+    def __str__(self) -> str:
+        lines = [f"{'µs':>10}   line"]
+        total, origin = self.microseconds, None
+        for row in self.rows:
+            if row.origin != origin:
+                origin = row.origin
+                lines.append(f"{'':>10}   # {origin}: {self.by_layer[origin]:.1f} µs")
+            lines.append(f"{row.microseconds:10.1f}   {row.text}")
+        lines.append(f"{total:10.1f}   in all; {self.share_of_products:.0%} of it in products of matrices")
+        return "\n".join(lines)
+
+
+def _clock_time() -> float:
+    """Return how long a look at the clock takes."""
+    times: list[float] = []
+    for _ in range(1000):
+        began = time.perf_counter()
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))

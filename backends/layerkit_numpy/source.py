@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import keyword
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layerkit_numpy.lines import Lines, Value
 from layerkit_numpy.plan import ALIGNMENT, Group, Plan, Storage, has_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from layerkit_numpy.lines import Line
 
 CUT = """
@@ -20,6 +22,16 @@ REUSED = """
 def reused(array, length):
     return [array[: length - start] for start in range(0, length, len(array))]
 """
+
+
+class Buffer(NamedTuple):
+    """An array that the step works in."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int
+    """Where it begins in the step's one stretch of memory, in bytes. Arrays that are needed one after another share."""
 
 
 class Source:
@@ -35,6 +47,7 @@ class Source:
         self.held: dict[str, Any] = {}
         """The arrays that exist already, state and constants, by name."""
         self.functions = lines.functions
+        self.buffers: list[Buffer] = []
         self._once: list[str] = []
         self._names: dict[Any, str] = {}
         self._taken: set[str] = {"np", "memory", "cut", "reused", *lines.functions}
@@ -89,6 +102,7 @@ class Source:
         if key not in self._names:
             name = self._names[key] = self._unique(_hint(value))
             size = value.nbytes if storage.rows is None else value.nbytes // max(value.shape[0], 1) * storage.rows
+            self.buffers.append(Buffer(name, shape, value.dtype.name, storage.offset))
             part = f"memory[{storage.offset}:{storage.offset + size}].view(np.{value.dtype.name})"
             self._once.append(f"{name} = {part}.reshape({shape})")
         return self._names[key]
@@ -195,17 +209,29 @@ class Source:
         )
         return (memory if self.plan.nbytes else "") + "\n".join(self._once) + "\n"
 
-    def step(self, name: str) -> str:
-        """The step, as a function of this name."""
+    def rounds(self, line: Line) -> int:
+        """Return how many times a line runs in a step."""
+        number = self.plan.lines.index(line)
+        group = next((group for group in self.plan.groups if group.first <= number <= group.last), None)
+        return 1 if group is None else -(-group.length // group.rows)
+
+    def step(self, name: str, body: Sequence[tuple[str, Line | None]] | None = None) -> str:
+        """The step, as a function of this name.
+
+        Args:
+            name: of the function.
+            body: its lines, by default those of the program.
+        """
+        body = self.body if body is None else body
         lines = [f"def {name}({', '.join(self.arguments)}):"]
         indent = "    "
-        if any("np.exp(" in text for text, _ in self.body):
+        if any("np.exp(" in text for text, _ in body):
             lines.append('    with np.errstate(over="ignore"):  # exp may overflow to inf, whose reciprocal is right')
             indent = "        "
-        lines += [indent + text for text, _ in self.body]
+        lines += [indent + text for text, _ in body]
         if self.result:
             lines.append(f"    return {self.result}")
-        elif not self.body:
+        elif not body:
             lines.append("    pass")
         return "\n".join(lines) + "\n"
 

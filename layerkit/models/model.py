@@ -22,7 +22,7 @@ from layerkit.training import loop
 from layerkit.training.arrays import is_array
 from layerkit.training.data import ArrayData, BatchData, Rules, check_class_weight, make_data
 from layerkit.training.progress import Progress, check_verbose
-from layerkit.training.step import Step
+from layerkit.training.step import Inference, Step
 from layerkit.xp.random import check_seed, fresh_seed
 from layerkit.xp.registry import backend as find_backend
 from layerkit.xp.state import pack
@@ -50,7 +50,9 @@ class Model(Layer):
         kwargs: what every `Layer` takes.
     """
 
-    _bookkeeping = frozenset({"history", "seed", "stop_training", "_compile_options", "shuffles", "_step"})
+    _bookkeeping = frozenset(
+        {"history", "seed", "stop_training", "_compile_options", "shuffles", "_step", "_inference"}
+    )
 
     stop_training: bool = False
 
@@ -68,6 +70,7 @@ class Model(Layer):
         self.settle(Home(find_backend(backend), "float32", self.seed, ""))
         self.history: History | None = None
         self._step: Step | None = None
+        self._inference: Inference | None = None
         self._compile_options: dict[str, Any] = {}
         self.shuffles = 0  # passes over shuffled data so far
 
@@ -182,6 +185,7 @@ class Model(Layer):
                 stacklevel=2,
             )
         made = optimizers.get(optimizer)
+        self._inference = None
         self._step = Step(
             self,
             made,
@@ -517,7 +521,14 @@ class Model(Layer):
         batches = loop.Batches(data, steps)
         called = CallbackList(chosen, self, {"verbose": verbose, "epochs": 1, "steps": batches.count})
         with Progress(verbose, batches.count) as progress:
-            return loop.predict(self, batches, called, progress)
+            return loop.predict(self.inference, batches, called, progress)
+
+    @property
+    def inference(self) -> Inference:
+        """The step of `predict`."""
+        if self._inference is None:
+            self._inference = Inference(self, "auto" if self._step is None else self._step.jit_compile)
+        return self._inference
 
     def train_on_batch(
         self,
@@ -569,6 +580,38 @@ class Model(Layer):
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for these rows, as a NumPy array."""
         return self.predict(x, batch_size=_one_batch("predict_on_batch", x), verbose=0)
+
+    def program(self, name: str = "train") -> Any:
+        """Return a step as it is replayed: for the largest batches that it was taken with.
+
+        ::
+
+            print(model.program("train"))
+
+        On NumPy it is a script with fixed memory, of which `source` is the text, `flops`, `bytes_moved` and `buffers`
+        tell the work, and ``profile()`` the time of each line. On other backends it is the list of the words.
+
+        Args:
+            name: "train", "test" or "predict".
+
+        Raises:
+            ArgumentError: `name` is none of these.
+            NotReadyError: the step has not been taken yet, or runs eagerly.
+        """
+        if name not in ("train", "test", "predict"):
+            raise ArgumentError(f"program: name must be 'train', 'test' or 'predict'. Received: name={name!r}")
+        if name == "predict":
+            steps, remedy = self.inference.predicting, "predict(x)"
+        else:
+            step = self._compiled("program")
+            steps, remedy = (step.training, "fit(x, y)") if name == "train" else (step.testing, "evaluate(x, y)")
+        program = steps.program()
+        if program is None:
+            raise NotReadyError(
+                f"program: a step is known once it was taken, if it is not run eagerly. Received: name={name!r}, of a "
+                f"model without such a step. Call {remedy} first, with jit_compile='auto'."
+            )
+        return program
 
     def check_gradients(
         self, x: Any, y: Any, sample_weight: Any = None, *, tolerance: float = 1e-6, seed: int = 0
@@ -642,6 +685,7 @@ class Model(Layer):
         twin = copy.deepcopy(self)
         step = twin._compiled("explain")
         step.run_eagerly()  # what is shown is each line, as it runs
+        twin._compile_options |= {"run_eagerly": True, "jit_compile": False}
         data = make_data(twin._rules(step.loss), x, y, None, batch_size=_one_batch("explain", x), caller="explain")
         rows = data.row_shapes()[0]
         twin._check_trains(step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layerkit.program.array import Place, leaves
@@ -98,6 +100,11 @@ class Program:
         self.specs = specs
         self.instructions = list(instructions)
 
+    @property
+    def size(self) -> int:
+        """The number of elements of the first input."""
+        return math.prod(self.specs[self.inputs[0]].shape) if self.inputs else 0
+
     def simplified(self) -> Program:
         """Return the program without words whose results nobody uses, and without words that repeat an earlier one."""
         merged, outputs = _merged(self.instructions, self.states, self.outputs)
@@ -118,36 +125,88 @@ class Program:
             return longer[min(mine, theirs)], f"{mine} words, and then {theirs}"
         return None
 
-    def on(self, xp: Backend) -> Callable[..., Any]:
+    def on(self, xp: Backend) -> WordByWord:
         """Return a function of the inputs that runs the program word by word on this backend."""
-        states = {place: state.value for place, state in self.states.items()}
+        return WordByWord(self.simplified(), xp)
+
+
+class WordByWord:
+    """A program that is run word by word, on any backend.
+
+    Args:
+        program: what was recorded.
+        xp: the backend.
+    """
+
+    def __init__(self, program: Program, xp: Backend) -> None:
+        self.program, self.xp, self.name = program, xp, program.name
+        self._states = {place: state.array for place, state in program.states.items()}
         last_use: dict[int, int] = {}
-        for number, instruction in enumerate(self.instructions):
+        for number, instruction in enumerate(program.instructions):
             last_use.update(dict.fromkeys(instruction.places(), number))
-        kept = {*states, *self.outputs}
-        done = [
+        kept = {*self._states, *program.outputs}
+        self._over = [
             [place for place in instruction.places() if last_use[place] == number and place not in kept]
-            for number, instruction in enumerate(self.instructions)
+            for number, instruction in enumerate(program.instructions)
         ]
 
-        def run(*arrays: Any) -> Any:
-            values: dict[Any, Any] = {**states, **dict(zip(self.inputs, arrays, strict=True))}
-            for instruction, over in zip(self.instructions, done, strict=True):
-                args = _resolved(instruction.args, values)
-                word = instruction.word
-                if word == "call":
-                    result = args[0](*args[1:])
-                else:
-                    result = find(xp, word)(*args, **_resolved(instruction.kwargs, values))
-                if instruction.several:
-                    values.update(zip(instruction.outputs, result, strict=True))
-                elif instruction.outputs:
-                    values[instruction.outputs[0]] = result
-                for place in over:
-                    values.pop(place, None)
-            return values[self.outputs[0]] if self.outputs else None
+    def __call__(self, *arrays: Any) -> Any:
+        """Take the step."""
+        xp, program = self.xp, self.program
+        values: dict[Any, Any] = {**self._states, **dict(zip(program.inputs, arrays, strict=True))}
+        for instruction, over in zip(program.instructions, self._over, strict=True):
+            args = _resolved(instruction.args, values)
+            if instruction.word == "call":
+                result = args[0](*args[1:])
+            else:
+                result = find(xp, instruction.word)(*args, **_resolved(instruction.kwargs, values))
+            if instruction.several:
+                values.update(zip(instruction.outputs, result, strict=True))
+            elif instruction.outputs:
+                values[instruction.outputs[0]] = result
+            for place in over:
+                values.pop(place, None)
+        return values[program.outputs[0]] if program.outputs else None
 
-        return run
+    @property
+    def source(self) -> str:
+        """The words, one a line, as they would be written."""
+        names: dict[Any, str] = {place: _identifier(state.path) for place, state in self.program.states.items()}
+        names.update(zip(self.program.inputs, ("x", "y", "sample_weight"), strict=False))
+        lines = [f"def {self.name}(xp, {', '.join(names[place] for place in self.program.inputs)}):"]
+        origin = None
+        for instruction in self.program.instructions:
+            if instruction.origin != origin:
+                origin = instruction.origin
+                lines.append(f"    # {origin}{'. ' if origin.formula else ''}{origin.formula}")
+            for place in instruction.outputs:
+                names[place] = f"v{len(names)}"
+            args = [_text(argument, names) for argument in instruction.args]
+            args += [f"{key}={_text(value, names)}" for key, value in instruction.kwargs.items()]
+            call = f"{args.pop(0)}" if instruction.word == "call" else f"xp.{instruction.word}"
+            outputs = ", ".join(names[place] for place in instruction.outputs)
+            lines.append(f"    {outputs}{' = ' if outputs else ''}{call}({', '.join(args)})")
+        if self.program.outputs:
+            lines.append(f"    return {names[self.program.outputs[0]]}")
+        return "\n".join(lines) + "\n"
+
+    def __str__(self) -> str:
+        return self.source
+
+
+def _identifier(path: str) -> str:
+    return re.sub(r"\W+", "_", path)
+
+
+def _text(value: Any, names: dict[Any, str]) -> str:
+    if type(value) is Place:
+        return names[value]
+    if isinstance(value, (tuple, list)):
+        items = ", ".join(_text(item, names) for item in value)  # pyright: ignore[reportUnknownVariableType]
+        return f"[{items}]" if isinstance(value, list) else f"({items},)"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"array{tuple(value.shape)}"
+    return getattr(value, "__name__", None) or repr(value)
 
 
 def _resolved(value: Any, values: dict[Any, Any]) -> Any:

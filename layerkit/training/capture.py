@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -76,11 +77,17 @@ class CapturedStep:
         self._seen = -1
         self._in_vain = 0
 
-    @property
-    def programs(self) -> list[Callable[..., Any]]:
-        """The programs that are replayed now, of all signatures; the latest is the last."""
+    def __getstate__(self) -> dict[str, Any]:
+        # A program reads and writes the state of one model; a copy has another.
+        return {**self.__dict__, "_learnt": {}, "_snapshot": None, "_addresses": [], "_seen": -1}
+
+    def program(self) -> Any:
+        """Return the program for the largest batches that were met; None if no step was recorded."""
         self._look_again()
-        return [learnt.run for learnt in self._learnt.values() if learnt.run is not None]
+        largest = max(self._learnt.values(), key=lambda learnt: learnt.program.size, default=None)
+        if largest is None:
+            return None
+        return largest.run if largest.run is not None else self._subject.xp.capture(largest.program)
 
     def __call__(self, *arrays: Any) -> Any:
         """Take the step. What it returns may be overwritten by the next."""
@@ -129,7 +136,11 @@ class CapturedStep:
             copy.put_back()
             if snapshot(subject.parts()) != before:
                 raise  # it would not do the same once more
-            result = self.function(xp, *arrays)  # without the recording: if it was not at fault, the same is raised
+            try:
+                result = self.function(xp, *arrays)  # without the recording: if it was not at fault, the same is raised
+            except Exception:
+                copy.put_back()
+                raise
             return self._refused(copy, result, _from_error(error))
         refusal = capture.refusal or _set_in_step(before, snapshot(subject.parts()))
         if refusal is None and earlier is not None:
@@ -183,9 +194,17 @@ class CapturedStep:
             f"{rule} Received: {refusal.received}{line}. This model's {self.name} step runs eagerly from now on; "
             f"compile(jit_compile=False) says that this is meant.",
             CaptureWarning,
-            stacklevel=2,
+            stacklevel=_depth_of_users_call(),
         )
         return result
+
+
+def _depth_of_users_call() -> int:
+    """Return the `stacklevel` with which a warning of the calling function points at the user's line."""
+    frame, depth = sys._getframe(1), 1  # pyright: ignore[reportPrivateUsage] - no other way is as short
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "layerkit":
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def origin(item: Any, doing: str) -> Origin:
@@ -216,7 +235,8 @@ def _set_in_step(before: Snapshot, after: Snapshot) -> Refusal | None:
     changed = before.differences(after)
     if not changed:
         return None
-    owner = changed[0].partition(".")[0] if "." in changed[0].partition(":")[0] else ""
+    path, *rest = changed[0].partition(":")[0].split(".")
+    owner = path if rest and " " not in path else ""  # and not "the global `x` that Layer.call reads"
     return Refusal(Origin(owner, ""), f"a change of what is no state, {changed[0]}", "")
 
 

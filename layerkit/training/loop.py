@@ -9,7 +9,6 @@ import numpy as np
 from typing_extensions import override
 
 from layerkit.errors import DataError, NotReadyError
-from layerkit.program import inference
 from layerkit.training.data import ArrayData, BatchData
 from layerkit.training.interrupt import DeferredInterrupt
 from layerkit.training.trouble import FiniteWatch
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from layerkit.callbacks.callback import CallbackList
     from layerkit.training.data import Batch
     from layerkit.training.progress import Progress
-    from layerkit.training.step import Step
+    from layerkit.training.step import Inference, Step
 
 Source = ArrayData | BatchData
 
@@ -271,16 +270,14 @@ def evaluate(
     return logs
 
 
-def predict(model: Any, batches: Batches, callbacks: CallbackList, progress: Progress) -> NDArray[Any]:
+def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress: Progress) -> NDArray[Any]:
     """Return the outputs of one pass over the data, on the host."""
-    xp = model.xp
+    xp = step.xp
     outputs: list[NDArray[Any]] = []
     callbacks("on_predict_begin")
     for index, (x, _, _) in enumerate(batches.epoch()):
         callbacks("on_predict_batch_begin", index)
-        with xp.on_device(), inference():
-            y, _ = model.run_forward(xp, xp.asarray(x), training=False)
-        host = xp.to_numpy(y)
+        host = xp.to_numpy(step.predict(x))
         # A layer may hand its input through, and the next batch overwrites that.
         outputs.append(host.copy() if np.may_share_memory(host, x) else host)
         callbacks("on_predict_batch_end", index, logs={"outputs": outputs[-1]})

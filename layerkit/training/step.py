@@ -251,6 +251,46 @@ class Step:
             raise
 
 
+class Inference:
+    """The step of `predict`: forward, without training.
+
+    Args:
+        model: whose outputs are asked for.
+        jit_compile: see `CapturedStep`.
+    """
+
+    def __init__(self, model: Trainable, jit_compile: bool | str) -> None:
+        self.model = model
+        self.predicting = CapturedStep("predict", self._predict, self, jit_compile)
+
+    @property
+    def xp(self) -> Backend:
+        """The model's backend."""
+        return self.model.xp
+
+    def parts(self) -> list[Any]:
+        """Return the objects on whose settings the step depends."""
+        return [self.model]
+
+    def state(self) -> list[Variable]:
+        """Return the state that the step writes: none."""
+        return []
+
+    def labelled(self) -> Iterator[tuple[Any, str, Origin]]:
+        """Yield the methods whose words a captured step shows under a name of their own."""
+        return labelled_layers(self.model)
+
+    def predict(self, x: Any) -> Array:
+        """Return the outputs for a batch, on the model's backend."""
+        xp = self.model.xp
+        with xp.on_device():
+            return self.predicting(xp.asarray(x))
+
+    def _predict(self, xp: Backend, x: Array) -> Array:
+        with inference():
+            return self.model.run_forward(xp, x, training=False)[0]
+
+
 def _names(metrics: Sequence[Any], weighted_metrics: Sequence[Any]) -> list[str]:
     """Return the keys of the logs: as in Keras, a weighted metric is marked where a plain one has its name."""
     names = ["loss"]
