@@ -182,6 +182,9 @@ class RecordedArray:
     def __repr__(self) -> str:
         return f"<recorded {self.value!r}>"
 
+    def __str__(self) -> str:
+        return f"<recorded {self.recorder.read(self, 'print() or str()')!s}>"
+
 
 def _no_word(name: str, kwargs: dict[str, Any]) -> ArgumentError:
     given = f" with {', '.join(kwargs)}" if kwargs else ""

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
+from layerkit.nested import leaves
 from layerkit.program.array import Place, RecordedArray
 from layerkit.program.program import Instruction, Origin, Program, Spec
 from layerkit.program.recorder import Recorder, find, is_several, recording
+from layerkit.xp import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
     from layerkit.xp.backend import Backend
     from layerkit.xp.state import State
+
+
+_SHAPED_BY_VALUES = frozenset(("getitem", "nonzero", "repeat", *words.SETS))
 
 
 class Capture(Recorder):
@@ -67,7 +72,18 @@ class Capture(Recorder):
         plain = [self._split(value, inputs) for value in args]
         named = {key: self._split(value, inputs) for key, value in kwargs.items()}
         result = find(self.base, word)(*plain, **named)
+        if word in _SHAPED_BY_VALUES and self._takes_values_as_shape(word, args, kwargs):
+            self.refuse(f"xp.{word} with a result whose shape depends on values")
         return self._add(word, args, kwargs, result) if inputs else result
+
+    def _takes_values_as_shape(self, word: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        if word == "repeat":
+            return any(isinstance(counts, RecordedArray) for counts in (*args[1:], *kwargs.values()))
+        chosen = leaves(args[1:]) if word == "getitem" else args
+        return any(
+            isinstance(value, RecordedArray) and (word != "getitem" or value.dtype == self.base.bool)
+            for value in chosen
+        )
 
     @override
     def note_function(self, function: Any, rule: Any, args: tuple[Any, ...]) -> Any:

@@ -54,6 +54,7 @@ def _described(operand: Any) -> str:
 def intercepted(layers: Iterable[Any], method: str, around: Callable[[Any, Pass], Pass]) -> Generator[None]:
     """Put a function around a method of each of these layers (or losses), however they call each other."""
     chosen = list(dict.fromkeys(layers))
+    own = [(layer, layer.__dict__[method]) for layer in chosen if method in layer.__dict__]
     for layer in chosen:
         layer.__dict__[method] = around(layer, getattr(layer, method))
     try:
@@ -61,6 +62,8 @@ def intercepted(layers: Iterable[Any], method: str, around: Callable[[Any, Pass]
     finally:
         for layer in chosen:
             del layer.__dict__[method]
+        for layer, function in own:  # a user's, for this one object
+            layer.__dict__[method] = function
 
 
 # The share of a run's time, and the bytes, that copies of state may take.
