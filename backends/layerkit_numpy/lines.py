@@ -150,14 +150,14 @@ class Lines:
         """Return the value of an argument, or its text."""
         if type(argument) is Place:
             return self.values[argument]
-        if isinstance(argument, np.ndarray):
-            value = self._constants.get(id(argument))
-            if value is None:
-                value = self._constants[id(argument)] = Value("held", argument.shape, argument.dtype)
-                value.array = argument
-                value.name = "constant"
-            return value
-        return text_of(argument)
+        return self._constant(argument) if isinstance(argument, np.ndarray) else text_of(argument)
+
+    def _constant(self, array: Any) -> Value:
+        value = self._constants.get(id(array))
+        if value is None:
+            value = self._constants[id(array)] = Value("held", array.shape, array.dtype)
+            value.array, value.name = array, "constant"
+        return value
 
     def operands(self, instruction: Instruction) -> list[Any]:
         """Return the values, or texts, of the positional arguments."""
@@ -209,13 +209,18 @@ def hollow(shape: tuple[int, ...], dtype: Any) -> Any:
     return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides[::-1] if shape else (), writeable=False)
 
 
+# `type`, to type checkers: it tells what an argument is without their learning too much.
+_type: Callable[[Any], Any] = type
+
+
 def text_of(argument: Any) -> str:
     """Return how a plain argument is written."""
-    if isinstance(argument, float) and not math.isfinite(argument):
-        return {"inf": "np.inf", "-inf": "-np.inf"}.get(repr(float(argument)), "np.nan")
-    if isinstance(argument, np.generic):
-        return f"np.{argument.dtype.name}({argument.item()!r})"
-    if isinstance(argument, slice):
+    kind = _type(argument)
+    if kind is float and not math.isfinite(argument):
+        return {"inf": "np.inf", "-inf": "-np.inf"}.get(repr(argument), "np.nan")
+    if issubclass(kind, np.generic):
+        return f"np.{argument.dtype.name}({text_of(argument.item())})"
+    if kind is slice:
         parts = ["" if part is None else repr(part) for part in (argument.start, argument.stop, argument.step)]
         return ":".join(parts if argument.step is not None else parts[:2])
     if argument is Ellipsis:
@@ -225,9 +230,8 @@ def text_of(argument: Any) -> str:
         if isinstance(argument, list):
             return f"[{items}]"
         return f"({items},)" if len(argument) == 1 else f"({items})"  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(argument, (type, np.dtype)):
-        name = np.dtype(argument).name
-        return f"np.{name}"
+    if issubclass(kind, (type, np.dtype)):
+        return f"np.{np.dtype(argument).name}"
     return repr(argument)
 
 
@@ -369,7 +373,7 @@ def _view_by(text: Callable[[Instruction], str]) -> Callable[[Lines, Instruction
 
 def _axis_of(instruction: Instruction, default: Any = 0) -> str:
     axis = instruction.kwargs.get("axis", instruction.args[1] if len(instruction.args) > 1 else default)
-    return text_of(tuple(axis) if isinstance(axis, list) else axis)
+    return text_of(tuple(axis) if _type(axis) is list else axis)
 
 
 def _permuted(instruction: Instruction) -> str:

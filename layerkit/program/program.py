@@ -213,8 +213,10 @@ def _resolved(value: Any, values: dict[Any, Any]) -> Any:
     kind = _type(value)
     if kind is Place:
         return values[value]
-    if kind is tuple or kind is list:
-        return kind([_resolved(item, values) for item in value])
+    if kind is tuple:
+        return tuple([_resolved(item, values) for item in value])
+    if kind is list:
+        return [_resolved(item, values) for item in value]
     return {key: _resolved(item, values) for key, item in value.items()} if kind is dict else value
 
 
@@ -260,8 +262,10 @@ def _renamed(value: Any, same: dict[Any, Any]) -> Any:
     kind = _type(value)
     if kind is Place:
         return same.get(value, value)
-    if kind is tuple or kind is list:
-        return kind([_renamed(item, same) for item in value])
+    if kind is tuple:
+        return tuple([_renamed(item, same) for item in value])
+    if kind is list:
+        return [_renamed(item, same) for item in value]
     return {key: _renamed(item, same) for key, item in value.items()} if kind is dict else value
 
 
