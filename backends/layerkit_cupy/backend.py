@@ -16,6 +16,7 @@ from typing_extensions import override
 from layerkit.errors import MixedBackendsError
 from layerkit.xp import words
 from layerkit.xp.backend import Backend, check_value
+from layerkit.xp.einsum import parsed
 from layerkit_cupy.installation import device_names, find_device
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ class CupyBackend(Backend):
     @override
     def to_numpy(self, array: Any) -> Any:
         return cupy.asnumpy(array)
+
+    @override
+    def einsum(self, subscripts: str, *operands: Any) -> Any:
+        parsed(subscripts, operands)  # says what does not fit
+        return cupy.einsum(subscripts, *operands)
 
     @override
     def assign_add(self, state: Any, value: Any) -> None:

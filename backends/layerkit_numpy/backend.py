@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from layerkit.xp.backend import Backend, check_value
-from layerkit.xp.einsum import lengths_by_letter
+from layerkit.xp.einsum import parsed
 from layerkit_numpy.lines import EXPANSIONS
 from layerkit_numpy.program import NumpyProgram
 
@@ -131,9 +131,8 @@ class NumpyBackend(Backend):
 
     @override
     def einsum(self, subscripts: str, *operands: Any) -> Any:
-        work = math.prod(lengths_by_letter(subscripts, operands).values())
         # As matrix products where there is much to do; to plan that takes as long as some ten thousand multiplications.
-        return np.einsum(subscripts, *operands, optimize=work > _PRODUCTS_ARE_PLANNED)
+        return np.einsum(subscripts, *operands, optimize=parsed(subscripts, operands).work > _PRODUCTS_ARE_PLANNED)
 
     @override
     def scatter_add(self, positions: Floats, values: Floats, size: int) -> Any:

@@ -233,10 +233,15 @@ def _transpose(a: RecordedArray, axes: Any = None) -> RecordedArray:
     return a.transpose(*(axes or ()))
 
 
+def _einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
+    return recorder_of(operands).einsum(subscripts, *operands)
+
+
 # Functions of NumPy that mean something else than the word of the standard, or have none.
 _NUMPY_OWN: dict[str, Callable[..., Any]] = {
     **{"cumprod": RecordedArray.cumprod, "cumsum": RecordedArray.cumsum, "ravel": RecordedArray.flatten},
     **{"squeeze": RecordedArray.squeeze, "transpose": _transpose, "dot": _dot, "norm": _norm},
+    "einsum": _einsum,
     **{name: operator.attrgetter(name) for name in ("ndim", "shape", "size")},
 }
 

@@ -97,6 +97,7 @@ class Backend(ABC):
     log_softmax = reference.log_softmax
     one_hot = reference.one_hot
     scatter_add = reference.scatter_add
+    einsum = reference.einsum
 
     linalg: Any
     fft: Any

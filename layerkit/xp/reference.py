@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from layerkit.xp.einsum import einsum as einsum
+
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 

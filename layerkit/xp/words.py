@@ -79,6 +79,7 @@ FUNCTIONS = (
 
 NETWORK_WORDS = (
     *("linear", "linear_grad", "sigmoid", "softplus", "erfc", "softmax", "log_softmax", "one_hot", "scatter_add"),
+    "einsum",
 )
 
 MACHINE_WORDS = (

@@ -242,6 +242,18 @@ CASES: list[Case] = [
         *((2, 5, 3), (3, 2), (2, 5, 2)),
     ),
     one("linear_grad", lambda xp, x, k, dy: xp.linear_grad(x, k, dy, input_gradient=False)[1], (5, 3), (3, 2), (5, 2)),
+    *(
+        one("einsum", lambda xp, *x, subscripts=subscripts: xp.einsum(subscripts, *x), *shapes, note=subscripts)
+        for subscripts, *shapes in (
+            *(("ij,jk->ik", (3, 4), (4, 2)), ("ba,cb", (3, 4), (2, 3)), ("i,j->ij", (3,), (2,)), ("ij->ji", (3, 4))),
+            *(("ij->j", (3, 4)), ("ij->", (3, 4)), ("ij,k->j", (3, 4), (2,)), ("ii", (3, 3)), ("ii->i", (3, 3))),
+            *(("iji,j->j", (3, 2, 3), (2,)), ("iii,i->", (3, 3, 3), (3,)), (",ij->ij", (), (2, 3))),
+            *(("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 2)), ("i...,i...", (3, 2, 4), (3, 4)), ("...->...", (2, 3))),
+            *(("bhqd,bhkd->bhqk", (2, 3, 4, 2), (2, 3, 5, 2)), ("ijk,kl,jm->ilm", (2, 3, 4), (4, 2), (3, 3))),
+            *(("ij,jk->ik", (3, 1), (4, 2)), ("ij,ij->j", (1, 4), (3, 4)), ("ij,jk->ik", (0, 4), (4, 2))),
+            *(("ij,jk->ik", (3, 0), (0, 2)), ("ij,ij->i", (3, 4), (3, 4)), ("bii,bj,c->bj", (2, 3, 3), (2, 2), (4,))),
+        )
+    ),
     # Linear algebra.
     one("linalg.inv", lambda xp, x: xp.linalg.inv(x), (2, 3, 3), domain="matrix"),
     one("linalg.solve", lambda xp, a, b: xp.linalg.solve(a, b + 1.0), (3, 3), (3, 2), domain="matrix"),

@@ -78,6 +78,7 @@ def derivative(function, *inputs):
         (lambda x: x.clip(0, 1) + x.cumsum(1) + x.cumprod(1),
          lambda xp, x: xp.clip(x, 0, 1) + xp.cumulative_sum(x, axis=1) + xp.cumulative_prod(x, axis=1)),
         (lambda x: x.dot(x.T), lambda xp, x: x @ x.T),
+        (lambda x: np.einsum("ij,kj->ik", x, x, optimize=True), lambda xp, x: x @ x.T),
         (lambda x: x.astype(np.float64) * 1.0, lambda xp, x: x),
         (lambda x: -x + abs(x) - (+x), lambda xp, x: xp.abs(x) - 2.0 * x),
         (lambda x: 7.0 // x + x % 0.4 + 5 % x,

@@ -8,6 +8,7 @@ each library finds it; null where a library does not have the word, or does not 
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 from pathlib import Path
@@ -190,6 +191,24 @@ CASES: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {
         lambda x, a, b: torch.sigmoid(torch.tanh(x @ a) @ b),
         (any_(5, 3), any_(3, 4), any_(4, 2)),
     ),
+    **{
+        f"einsum {subscripts}": (
+            functools.partial(jnp.einsum, subscripts),
+            functools.partial(torch.einsum, subscripts),
+            tuple(any_(*shape) for shape in shapes),
+        )
+        for subscripts, *shapes in (
+            ("ij,jk", (3, 4), (4, 2)),
+            ("ba,cb", (3, 4), (2, 3)),
+            ("bhqd,bhkd->bhqk", (2, 2, 3, 2), (2, 2, 4, 2)),
+            ("...ij,...jk->...ik", (2, 3, 4), (4, 2)),
+            ("iij,j->i", (3, 3, 2), (2,)),
+            ("ii", (4, 4)),
+            ("ij->", (3, 4)),
+            ("i,ij,j", (3,), (3, 4), (4,)),
+            ("ijk,kl,jm->ilm", (2, 3, 4), (4, 2), (3, 3)),
+        )
+    },
 }
 
 

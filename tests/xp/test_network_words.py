@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
 
+from layerkit.errors import ArgumentError
 from layerkit.xp import backend, reference, words
 
 EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
@@ -171,6 +174,140 @@ def test_linear_on_no_rows(xp):
     assert dx.shape == (0, 3)
     np.testing.assert_array_equal(xp.to_numpy(dkernel), np.zeros((3, 2)))
     np.testing.assert_array_equal(xp.to_numpy(dbias), np.zeros(2))
+
+
+# Subscripts, the same with a letter for each axis and for each of the result, and the shapes.
+EINSUMS = [
+    ("ij,jk->ik", "ij,jk->ik", (3, 4), (4, 2)),
+    ("ij , jk -> ki", "ij,jk->ki", (3, 4), (4, 2)),
+    ("ij,jk", "ij,jk->ik", (3, 4), (4, 2)),
+    ("ba,cb", "ba,cb->ac", (3, 4), (2, 3)),
+    ("ii", "ii->", (4, 4)),
+    ("ii->i", "ii->i", (4, 4)),
+    ("iij,j->i", "iij,j->i", (3, 3, 2), (2,)),
+    ("iii->i", "iii->i", (3, 3, 3)),
+    ("ijji->j", "ijji->j", (3, 2, 2, 3)),
+    ("ij->ji", "ij->ji", (3, 4)),
+    ("ij->", "ij->", (3, 4)),
+    ("i,j->ji", "i,j->ji", (3,), (4,)),
+    ("ij,ij->ij", "ij,ij->ij", (3, 4), (3, 4)),
+    ("ij,ij->i", "ij,ij->i", (3, 4), (3, 4)),
+    ("i,ij,j", "i,ij,j->", (3,), (3, 4), (4,)),
+    ("ijk,kl,jm->ilm", "ijk,kl,jm->ilm", (2, 3, 4), (4, 2), (3, 3)),
+    ("bhqd,bhkd->bhqk", "bhqd,bhkd->bhqk", (2, 2, 3, 2), (2, 2, 4, 2)),
+    ("...ij,...jk->...ik", "xyij,yjk->xyik", (2, 3, 3, 4), (3, 4, 2)),
+    ("i...,i...", "ixy,iy->xy", (3, 2, 4), (3, 4)),
+    ("b...,...a", "bx,xa->xab", (3, 2), (2, 4)),
+    ("...,...->...", "xy,y->xy", (3, 4), (4,)),
+    ("...", "xy->xy", (3, 4)),
+    (",ij->ij", ",ij->ij", (), (2, 3)),
+    ("->", "->", ()),
+    ("ij,jk->ik", "ij,jk->ik", (3, 1), (4, 2)),
+    ("ij,ij->j", "ij,ij->j", (1, 4), (3, 4)),
+    ("...i,...i->...", "xyi,xyi->xy", (3, 1, 2), (1, 4, 2)),
+    ("ij,jk->ik", "ij,jk->ik", (0, 4), (4, 2)),
+    ("ij,jk->ik", "ij,jk->ik", (3, 0), (0, 2)),
+    ("ij,k->k", "ij,k->k", (3, 4), (2,)),
+]
+
+
+def loops_einsum(subscripts, arrays):
+    """Return the sum over all values of all letters, product by product."""
+    given, result = subscripts.split("->")
+    terms = given.split(",")
+    lengths = {}
+    for term, array in zip(terms, arrays, strict=True):
+        for letter, length in zip(term, array.shape, strict=True):
+            lengths[letter] = length if lengths.get(letter, 1) == 1 else lengths[letter]
+    total = np.zeros([lengths[letter] for letter in result])
+    for values in np.ndindex(*lengths.values()):
+        place = dict(zip(lengths, values, strict=True))
+        total[tuple(place[letter] for letter in result)] += math.prod(
+            float(array[tuple(min(place[letter], n - 1) for letter, n in zip(term, array.shape, strict=True))])
+            for term, array in zip(terms, arrays, strict=True)
+        )
+    return total
+
+
+@pytest.mark.parametrize("case", EINSUMS, ids=lambda case: f"{case[0]} of {' '.join(map(str, case[2:]))}")
+def test_einsum(xp, case):
+    subscripts, by_letter, *shapes = case
+    random = np.random.default_rng(0)
+    arrays = [random.standard_normal(shape) for shape in shapes]
+    for word in (xp.einsum, functools.partial(reference.einsum, xp)):
+        y = word(subscripts, *map(xp.asarray, arrays))
+        assert y.dtype == xp.float64
+        expected = loops_einsum(by_letter, arrays)
+        assert tuple(y.shape) == expected.shape
+        np.testing.assert_allclose(xp.to_numpy(y), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_einsum_keeps_the_dtype(xp, dtype):
+    random = np.random.default_rng(0)
+    a, b = (random.integers(-9, 9, shape).astype(dtype) for shape in ((60, 40), (40, 50)))
+    for subscripts, expected in (("ij,jk->ik", a @ b), ("ij,jk->j", a.sum(axis=0) * b.sum(axis=1))):
+        y = xp.einsum(subscripts, xp.asarray(a), xp.asarray(b))
+        assert y.dtype == getattr(xp, dtype)
+        np.testing.assert_array_equal(xp.to_numpy(y), expected)
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "shapes", "sentence"),
+    [
+        (
+            "i1",
+            [(2, 3)],
+            "subscripts must be letters and '...', as in 'ij,jk->ik'. Received: subscripts='i1', shapes (2, 3)",
+        ),
+        (
+            "i..",
+            [(2, 3)],
+            "subscripts must be letters and '...', as in 'ij,jk->ik'. Received: subscripts='i..', shapes (2, 3)",
+        ),
+        (
+            0,
+            [(2, 3)],
+            "subscripts must be letters and '...', as in 'ij,jk->ik'. Received: subscripts='0', shapes (2, 3)",
+        ),
+        (
+            "ij,jk->ik",
+            [(2, 3)],
+            "there must be subscripts for each operand. Received: subscripts='ij,jk->ik', shapes (2, 3)",
+        ),
+        (
+            "ij,j",
+            [(2, 3), (2, 3)],
+            "an operand must have an axis for each of its letters, and no other. "
+            "Received: subscripts='ij,j', shapes (2, 3) and (2, 3)",
+        ),
+        (
+            "...i->i",
+            [(2, 3)],
+            "the result must have the '...' of the operands. Received: subscripts='...i->i', shapes (2, 3)",
+        ),
+        (
+            "ij->ik",
+            [(2, 3)],
+            "each letter of the result must be one of an operand's, and stand once. "
+            "Received: subscripts='ij->ik', shapes (2, 3)",
+        ),
+        (
+            "ij,jk->ik",
+            [(2, 3), (4, 2)],
+            "axes of one letter must have one length, or length 1. "
+            "Received: subscripts='ij,jk->ik', shapes (2, 3) and (4, 2)",
+        ),
+        (
+            "ii",
+            [(1, 3)],
+            "axes of one letter must have one length, or length 1. Received: subscripts='ii', shapes (1, 3)",
+        ),
+    ],
+)
+def test_einsum_says_what_does_not_fit(xp, subscripts, shapes, sentence):
+    with pytest.raises(ArgumentError, match=f"^einsum: {re.escape(sentence)}$"):
+        xp.einsum(subscripts, *(xp.ones(shape) for shape in shapes))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bool", "int64"])

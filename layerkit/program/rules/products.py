@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
 from layerkit.program.rules.moving import inverse
 from layerkit.program.rules.redefined import redefined
 from layerkit.xp import reference
+from layerkit.xp.einsum import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +62,29 @@ def _linear(xp: Any, dy: Any, y: Any, x: Any, kernel: Any, bias: Any = None) -> 
     return (dx, dkernel) if bias is None else (dx, dkernel, dbias)
 
 
+def _einsum(xp: Any, dy: Any, y: Any, subscripts: str, *operands: Any) -> Any:
+    # dL/doperand is again such a sum: of dy with all other operands, over the letters that the operand lacks.
+    terms, result, _ = parsed(subscripts, operands)
+    found: list[Any] = [None]
+    for place, (x, term) in enumerate(zip(operands, terms, strict=True)):
+        others = [pair for n, pair in enumerate(zip(terms, operands, strict=True)) if n != place]
+        factors = [(result, dy), *others]
+        free = iter(letter for letter in ascii_letters if letter not in "".join((result, *terms)))
+        wanted = ""
+        for letter, length in zip(term, x.shape, strict=True):
+            own = letter
+            if letter in wanted:  # x[i, i] is Σ_j x[i, j] δ[i, j]
+                own = next(free)
+                factors.append((letter + own, xp.eye(length, dtype=dy.dtype)))
+            wanted += own
+        # An axis that was summed alone: its gradient is the same all along, and is stretched by the caller.
+        alone = [letter for letter in wanted if all(letter not in letters for letters, _ in factors)]
+        factors += [(letter, xp.ones((1,), dtype=dy.dtype)) for letter in alone]
+        given = ",".join(letters for letters, _ in factors)
+        found.append(xp.einsum(f"{given}->{wanted}", *(array for _, array in factors)))
+    return found
+
+
 PRODUCTS: dict[str, Callable[..., Any]] = {
     **{
         f"{group}{word}": rule
@@ -71,5 +96,6 @@ PRODUCTS: dict[str, Callable[..., Any]] = {
         )
     },
     "linear": _linear,
+    "einsum": _einsum,
     "linear_grad": redefined(reference.linear_grad),
 }

@@ -105,5 +105,5 @@ class cuda:
     runtime, nvrtc, cublas, Device = runtime, nvrtc, None, Device
 
 
-empty, add = map(on_device, (np.empty, np.add))
+empty, add, einsum = map(on_device, (np.empty, np.add, np.einsum))
 uint32, uint64 = np.uint32, np.uint64
