@@ -117,14 +117,18 @@ class CallbackList:
             callback.set_model(model)
         for callback in self.callbacks:
             callback.set_params(params)
-        self._moments: dict[str, list[Callable[..., None]]] = {
-            moment: [getattr(callback, moment) for callback in self.callbacks if _defines(callback, moment)]
-            for moment in MOMENTS
-        }
+        self._moments: dict[str, list[Callable[..., None]]] = {}  # filled as moments come
+
+    def _methods(self, moment: str) -> list[Callable[..., None]]:
+        methods = self._moments.get(moment)
+        if methods is None:
+            methods = [getattr(callback, moment) for callback in self.callbacks if _defines(callback, moment)]
+            self._moments[moment] = methods
+        return methods
 
     def __call__(self, moment: str, *index: int, logs: Logs | None = None) -> None:
         """Call all for ``on_epoch_begin``, say, with the number of the epoch or batch where the moment has one."""
-        methods = self._moments[moment]
+        methods = self._methods(moment)
         if not methods:
             return
         if logs is None:
@@ -140,7 +144,7 @@ class CallbackList:
 
     def cares_for(self, moment: str) -> bool:
         """Tell whether any callback defines this moment."""
-        return bool(self._moments[moment])
+        return bool(self._methods(moment))
 
 
 def _defines(callback: Any, moment: str) -> bool:

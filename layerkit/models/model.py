@@ -13,9 +13,10 @@ from typing_extensions import Unpack, override
 from layerkit import losses, optimizers
 from layerkit.callbacks import History
 from layerkit.callbacks.callback import CallbackList, check_callbacks
+from layerkit.changes import changes
 from layerkit.checks import check_count, check_flag, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
-from layerkit.layers.layer import Home, Layer, LayerArguments, Shape
+from layerkit.layers.layer import Home, Layer, LayerArguments, Shape, Shapes
 from layerkit.models.summary import printable, summary
 from layerkit.names import nearest
 from layerkit.training import loop
@@ -51,7 +52,7 @@ class Model(Layer):
     """
 
     _bookkeeping = frozenset(
-        {"history", "seed", "stop_training", "_compile_options", "shuffles", "_step", "_inference"}
+        {"history", "seed", "stop_training", "_compile_options", "shuffles", "_step", "_inference", "_outputs"}
     )
 
     stop_training: bool = False
@@ -72,6 +73,7 @@ class Model(Layer):
         self._step: Step | None = None
         self._inference: Inference | None = None
         self._compile_options: dict[str, Any] = {}
+        self._outputs: tuple[dict[Shape, Shapes], int] = {}, 0
         self.shuffles = 0  # passes over shuffled data so far
 
     # Declaring.
@@ -313,11 +315,20 @@ class Model(Layer):
     def _rules(self, loss: Loss | None) -> Rules:
         return Rules(
             dtype=self.dtype,
-            output_shape=self.compute_output_shape,
+            output_shape=self._output_for,
             loss=loss,
             input_dtype=self._input_dtype(),
             input_shape=self._input_shape,
         )
+
+    def _output_for(self, input_shape: Shape) -> Shapes:
+        """Return what `compute_output_shape` does, computed once as long as nothing changes on which it depends."""
+        known, at = self._outputs
+        if at != changes():
+            known, at = self._outputs = {}, changes()
+        if input_shape not in known:
+            known[input_shape] = self.compute_output_shape(input_shape)
+        return known[input_shape]
 
     def _input_dtype(self) -> str | None:
         return self.dtype
@@ -329,7 +340,7 @@ class Model(Layer):
             self._check_trains(step)
         self.build_for(x)
         if y is not None:
-            step.resolve(y, self.compute_output_shape(x))
+            step.resolve(y, self._output_for(x))
         if training:
             step.plan()
 

@@ -95,7 +95,9 @@ def _columns_are_numbers(value: Any) -> bool:
 
 
 def chunks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (first row, rows) of a few megabytes each: a memory map is never loaded whole."""
+    """Return (first row, rows) of a few megabytes each: a memory map is never loaded whole."""
+    if array.nbytes <= CHUNK_BYTES:
+        return iter(((0, array),))
     rows = max(1, CHUNK_BYTES // max(1, array.nbytes // len(array)))
     return zip(range(0, len(array), rows), stretches(array, rows), strict=True)
 

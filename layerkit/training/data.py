@@ -290,6 +290,38 @@ class _Column:
             yield target
 
 
+class Rows:
+    """Rows that come in batches, copied into one array: allocated once if their number is known, else joined at last.
+
+    Args:
+        count: how many there will be; None where that is not known.
+    """
+
+    def __init__(self, count: int | None) -> None:
+        self._count = count
+        self._all: NDArray[Any] | None = None
+        self._stop = 0
+        self._parts: list[NDArray[Any]] = []
+
+    def add(self, batch: NDArray[Any], rows: int) -> NDArray[Any]:
+        """Keep what a batch of so many rows gave, as a rule as many; return the copy."""
+        if self._all is None and not self._parts and self._count is not None and batch.shape[:1] == (rows,):
+            self._all = np.empty((self._count, *batch.shape[1:]), batch.dtype)
+        if self._all is None:
+            self._parts.append(batch.copy())
+            return self._parts[-1]
+        kept = self._all[self._stop : self._stop + rows]
+        kept[...] = batch
+        self._stop += rows
+        return kept
+
+    def whole(self) -> NDArray[Any]:
+        """Return all of them."""
+        if self._all is None:
+            return self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+        return self._all
+
+
 class BatchData:
     """A source of batches: a generator, a loader, or an object with ``__len__`` and ``__getitem__``.
 

@@ -9,7 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from layerkit.errors import DataError, NotReadyError
-from layerkit.training.data import ArrayData, BatchData
+from layerkit.training.data import ArrayData, BatchData, Rows
 from layerkit.training.interrupt import DeferredInterrupt
 from layerkit.training.trouble import FiniteWatch
 from layerkit.xp.random import stream_key
@@ -90,8 +90,10 @@ class Batches:
         self.data = data
         self.steps = steps
         self._order = order
-        self.repeatable = steps is None and isinstance(data, ArrayData)
-        """Whether each epoch is one pass over arrays, which can be taken again."""
+        self.rows = data.rows if steps is None and isinstance(data, ArrayData) else None
+        """The rows of arrays, if each epoch is one pass over them."""
+        self.repeatable = self.rows is not None
+        """Whether an epoch can be taken again."""
         self._passes = 0
         self._running: Iterator[Batch] | None = None
 
@@ -252,11 +254,13 @@ def evaluate(
     """Return the loss and the metrics of one pass over the data."""
     step.reset()
     callbacks("on_test_begin")
+    follows_begin, follows_end = (callbacks.cares_for(f"on_test_batch_{moment}") for moment in ("begin", "end"))
     index = 0
     for index, (x, y, weight) in enumerate(batches.epoch()):
-        callbacks("on_test_batch_begin", index)
+        if follows_begin:
+            callbacks("on_test_batch_begin", index)
         step.test(x, y, weight)
-        if callbacks.cares_for("on_test_batch_end"):
+        if follows_end:
             batch_logs = BatchLogs(step.logs)
             callbacks("on_test_batch_end", index, logs=batch_logs)
             batch_logs.expire()
@@ -273,16 +277,18 @@ def evaluate(
 def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress: Progress) -> NDArray[Any]:
     """Return the outputs of one pass over the data, on the host."""
     xp = step.xp
-    outputs: list[NDArray[Any]] = []
     callbacks("on_predict_begin")
+    follows_begin, follows_end = (callbacks.cares_for(f"on_predict_batch_{moment}") for moment in ("begin", "end"))
+    outputs = Rows(batches.rows)
+    index = 0
     for index, (x, _, _) in enumerate(batches.epoch()):
-        callbacks("on_predict_batch_begin", index)
-        host = xp.to_numpy(step.predict(x))
-        # A layer may hand its input through, and the next batch overwrites that.
-        outputs.append(host.copy() if np.may_share_memory(host, x) else host)
-        callbacks("on_predict_batch_end", index, logs={"outputs": outputs[-1]})
+        if follows_begin:
+            callbacks("on_predict_batch_begin", index)
+        kept = outputs.add(xp.to_numpy(step.predict(x)), len(x))
+        if follows_end:
+            callbacks("on_predict_batch_end", index, logs={"outputs": kept})
         if progress.clock() >= progress.due:
             progress.draw(index + 1)
-    progress.end_test(len(outputs), {})
+    progress.end_test(index + 1, {})
     callbacks("on_predict_end")
-    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+    return outputs.whole()
