@@ -583,6 +583,7 @@ class Model(Layer):
             if class_weight is not None:
                 data.weigh_classes(class_weight)
             self._prepare(step, data, training=training)
+        step.look_again()
         step.reset()
         (step.train if training else step.test)(*next(data.batches()))
         logs = step.logs()

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import pickle
 from collections import deque
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -62,6 +63,12 @@ LARGEST = 4096
 MOST = 100_000
 """How many values are looked at in all; of the others it is known who they are."""
 
+# Lists and dictionaries of the framework's own, which says when it changes them: in objects of users' classes too.
+_OF_THE_FRAMEWORK = frozenset(("_bound", "_stack", "_streams", "_variables", "_vectors"))
+
+# What a class is given when it is made, from its methods.
+_DERIVED = frozenset(("_bookkeeping", "takes_input_gradient", "takes_training"))
+
 # What reads or writes a name that belongs to a module, as `dis` calls it.
 _OF_THE_MODULE = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL", "DELETE_GLOBAL"))
 
@@ -69,9 +76,11 @@ _OF_THE_MODULE = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBA
 class Snapshot:
     """What some objects, and all that they hold, were like: see `snapshot`."""
 
-    def __init__(self, nodes: tuple[Node, ...], kept: list[Any]) -> None:
+    def __init__(self, nodes: tuple[Node, ...], kept: list[Any], *, settled: bool) -> None:
         self._nodes = nodes
         self._kept = kept
+        self.settled = settled
+        """Whether none of it can change without being set, so that `layerkit.changes.changes` grows."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Snapshot) and self._nodes == other._nodes
@@ -102,7 +111,8 @@ def snapshot(objects: Iterable[Any]) -> Snapshot:
         objects: what the step is made of.
     """
     walk = _Walk()
-    return Snapshot(tuple([walk.object(item) for item in objects]), walk.kept)
+    nodes = tuple([walk.object(item) for item in objects])
+    return Snapshot(nodes, walk.kept, settled=walk.settled)
 
 
 class _Walk:
@@ -112,6 +122,8 @@ class _Walk:
         self.kept: list[Any] = []
         self._met: set[int] = set()
         self._left = MOST
+        self.settled = True
+        self._framework = False  # whether a list belongs to the framework, which says when it changes it
 
     def value(self, value: Any, depth: int, package: str) -> Node:
         """Return the node of a value that something in `package` holds."""
@@ -132,14 +144,17 @@ class _Walk:
         return _OTHER, None, _type(value)
 
     def sequence(self, values: Any, depth: int, package: str) -> Node:
+        self.settled &= self._framework or bool(issubclass(_type(values), tuple))
         items = list(values)[:LARGEST]
         return _type(values), len(values), tuple([self.value(item, depth, package) for item in items])
 
     def mapping(self, values: Any, depth: int, package: str) -> Node:
+        self.settled &= self._framework
         pairs = list(values.items())[:LARGEST]
         return _type(values), len(values), {self._key(key): self.value(item, depth, package) for key, item in pairs}
 
     def group(self, values: Any, depth: int, package: str) -> Node:
+        self.settled &= isinstance(values, frozenset)
         return _type(values), len(values), frozenset(map(self._key, values)) if len(values) <= LARGEST else None
 
     def _key(self, value: Any) -> Node:
@@ -166,6 +181,7 @@ class _Walk:
         return RandomStream, stream.key, self.state(stream.counter, depth, package)
 
     def array(self, array: Any, depth: int, package: str) -> Node:
+        self.settled = False
         self.kept.append(array)
         shape = tuple(array.shape)
         content = None
@@ -176,6 +192,11 @@ class _Walk:
         # One that cannot be written to is what it holds.
         told = content is not None and not hasattr(_type(array), "__setitem__")
         return _ARRAY, None if told else id(array), shape, array.dtype, content
+
+    def generator(self, generator: Any, depth: int, package: str) -> Node:
+        """Return the node of a source of random numbers, whose state is what matters."""
+        self.settled = False
+        return *self.other(generator), pickle.dumps(generator)
 
     def method(self, method: Any, depth: int, package: str) -> Node:
         return MethodType, *[self.value(part, depth, package) for part in (method.__self__, method.__func__)]
@@ -197,17 +218,24 @@ class _Walk:
         self.kept.append(item)
         cls = _type(item)
         package = _package(cls.__module__)
-        unused = getattr(cls, "_bookkeeping", ())
+        unused = getattr(cls, "_bookkeeping", None)
+        if unused is None:  # no Configurable: nobody counts what is set on it
+            self.settled, unused = False, ()
+        around = self._framework
         nodes: dict[str, Node] = {}
         for name, value in item.__dict__.items():
             if name not in unused:
                 kind = _type(value)
                 if kind in _PLAIN:
                     nodes[name] = kind, value
-                elif kind in _EMPTY and not value:
+                    continue
+                self._framework = name in _OF_THE_FRAMEWORK or (package == "layerkit" and name[0] == "_")
+                if kind in _EMPTY and not value:
                     nodes[name] = _EMPTY[kind]
+                    self.settled &= self._framework or kind in (tuple, frozenset)
                 else:
                     nodes[name] = self.value(value, depth, package)
+        self._framework = around
         reads: dict[str, Node] = {}
         for base in _users_bases(cls):
             if id(base) not in self._met:
@@ -225,7 +253,8 @@ class _Walk:
             for function in functions:
                 if isinstance(function, FunctionType):
                     reads[f"{cls.__name__}.{name}"] = self.function(function, depth, package)
-                elif not name.startswith("__") and _is_setting(function):
+                elif not name.startswith("__") and name not in _DERIVED and _is_setting(function):
+                    self.settled = False
                     reads[f"{cls.__name__}.{name}"] = self.value(function, depth, package)
 
     def function(self, function: FunctionType, depth: int, package: str) -> Node:
@@ -254,6 +283,7 @@ class _Walk:
                     if name in function.__globals__:
                         label = f"the global `{name}` that {called} reads"
                         reads[label] = self.value(function.__globals__[name], depth, own)
+        self.settled &= all(node[0] in (_OTHER, _FUNCTION) for node in reads.values())
         return _FUNCTION, id(function), reads, function
 
 
@@ -279,6 +309,8 @@ def _reader(kind: Any) -> Callable[[_Walk, Any, int, str], Node]:
             return _Walk.object if known._part_of_steps else _Walk.bystander
         if hasattr(kind, "shape") and hasattr(kind, "dtype"):
             return _Walk.array
+        if hasattr(kind, "bit_generator") or kind.__module__ in ("random", "numpy.random.mtrand"):
+            return _Walk.generator
         if "__dict__" in dir(kind):
             return _Walk.of_a_class
     return _Walk.other

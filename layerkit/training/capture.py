@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import pickle
+import random
 import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
 
 from layerkit.changes import changes
 from layerkit.errors import CaptureError, CaptureWarning
@@ -105,8 +109,9 @@ class CapturedStep:
             return self._learn(key, arrays)
 
     def look_again(self) -> None:
-        """Compare what the step depends on with what it was: for what changes without being set."""
-        self._seen = -1
+        """Before the next step, compare what it depends on with what it was, if that may change without being set."""
+        if self._snapshot is not None and not self._snapshot.settled:
+            self._seen = -1
 
     def _look_again(self) -> None:
         seen = changes()
@@ -145,6 +150,7 @@ class CapturedStep:
         refusal = capture.refusal or _set_in_step(before, snapshot(subject.parts()))
         if refusal is None and earlier is not None:
             refusal = _not_the_same(earlier.program, program, xp)
+        place = _place_in_random_numbers()
         if refusal is not None:
             return self._refused(copy, result, refusal)
         run = None
@@ -161,6 +167,8 @@ class CapturedStep:
         self._learnt[key] = Learnt(program, run)
         return result
 
+        if refusal is None and _place_in_random_numbers() != place:
+            refusal = Refusal(Origin("", ""), _DRAWN, "")
     def _compared(self, run: Callable[..., Any], arrays: tuple[Any, ...], result: Any, copy: Copy) -> Refusal | None:
         """Run the program from the state before the step; the state is then again that after it."""
         copy.swap()
@@ -218,6 +226,14 @@ def labelled_layers(model: Any) -> Generator[tuple[Any, str, Origin]]:
     for layer in dict.fromkeys(model.walk()):
         if layer is not model:
             for method, doing in (("call", "forward"), ("forward", "forward"), ("backward", "backward")):
+_DRAWN = "numbers drawn from Python's or NumPy's random, and not from a stream of the layer (add_stream)"
+
+
+def _place_in_random_numbers() -> bytes:
+    """Return what changes when a number is drawn from a source that belongs to the process."""
+    return pickle.dumps((random.getstate(), np.random.get_state(legacy=False)))  # noqa: NPY002 - a user's code may use it
+
+
                 yield layer, method, origin(layer, doing)
 
 
@@ -265,17 +281,22 @@ def _labelling(labelled: Iterable[tuple[Any, str, Origin]]) -> Generator[Callabl
     captures: list[Capture] = []
 
     def around(origin: Origin) -> Callable[[Any, Callable[..., Any]], Callable[..., Any]]:
-        def wrap(_: Any, method: Callable[..., Any]) -> Callable[..., Any]:
+        def wrap(item: Any, method: Callable[..., Any]) -> Callable[..., Any]:
+            users = type(item).__module__.partition(".")[0] != "layerkit"
+
             def labelled_method(*args: Any, **kwargs: Any) -> Any:
                 recorder: Any = active_recorder()
                 if recorder is None or captures[0] not in recorder.chain():  # another thread
                     return method(*args, **kwargs)
-                origins = captures[0].origins
-                origins.append(origin)
+                capture = captures[0]
+                place = _place_in_random_numbers() if users else None
+                capture.origins.append(origin)
                 try:
                     return method(*args, **kwargs)
                 finally:
-                    origins.pop()
+                    capture.origins.pop()
+                    if users and capture.refusal is None and _place_in_random_numbers() != place:
+                        capture.refusal = Refusal(origin, _DRAWN, "")
 
             return labelled_method
 

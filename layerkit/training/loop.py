@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import override
 
+from layerkit.callbacks.history import History
 from layerkit.errors import DataError, NotReadyError
 from layerkit.training.data import ArrayData, BatchData, Rows
 from layerkit.training.interrupt import DeferredInterrupt
@@ -197,6 +198,9 @@ def train(
     model = step.model
     follows_epochs = callbacks.cares_for("on_epoch_begin")
     follows_batches = callbacks.cares_for("on_train_batch_begin") or callbacks.cares_for("on_train_batch_end")
+    # A callback may change what no count of changes tells: an item of a list that a layer reads.
+    others = any(type(callback) is not History for callback in callbacks.callbacks)
+    step.look_again()
     model.stop_training = False
     logs: dict[str, float] = {}
     watch = FiniteWatch(step, batches)
@@ -208,12 +212,15 @@ def train(
                 step.reset()
                 if follows_epochs:
                     callbacks("on_epoch_begin", epoch)
+                if others:
+                    step.look_again()
                 step.plan()
                 watch.begin_epoch(epoch)
                 index = 0
                 for index, (x, y, weight) in enumerate(batches.epoch()):
                     if follows_batches:
                         callbacks("on_train_batch_begin", index)
+                        step.look_again()
                         step.plan()
                     step.train(x, y, weight)
                     if follows_batches:
@@ -252,6 +259,7 @@ def evaluate(
     after_batch: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """Return the loss and the metrics of one pass over the data."""
+    step.look_again()
     step.reset()
     callbacks("on_test_begin")
     follows_begin, follows_end = (callbacks.cares_for(f"on_test_batch_{moment}") for moment in ("begin", "end"))
@@ -277,6 +285,7 @@ def evaluate(
 def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress: Progress) -> NDArray[Any]:
     """Return the outputs of one pass over the data, on the host."""
     xp = step.xp
+    step.look_again()
     callbacks("on_predict_begin")
     follows_begin, follows_end = (callbacks.cares_for(f"on_predict_batch_{moment}") for moment in ("begin", "end"))
     outputs = Rows(batches.rows)

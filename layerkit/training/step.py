@@ -171,6 +171,11 @@ class Step:
     def _measures(self) -> list[Metric]:
         return [*self.metrics, *self.weighted]
 
+    def look_again(self) -> None:
+        """Before the next step, look whether what it depends on is as it was: a user's code has run meanwhile."""
+        self.training.look_again()
+        self.testing.look_again()
+
     # The steps.
 
     def train(self, x: Any, y: Any, sample_weight: Any, *, eagerly: bool = False) -> None:
@@ -278,6 +283,10 @@ class Inference:
 
     def labelled(self) -> Iterator[tuple[Any, str, Origin]]:
         """Yield the methods whose words a captured step shows under a name of their own."""
+    def look_again(self) -> None:
+        """Before the next batch, look whether what the step depends on is as it was."""
+        self.predicting.look_again()
+
         return labelled_layers(self.model)
 
     def predict(self, x: Any) -> Array:

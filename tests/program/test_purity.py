@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import random
 from collections import deque
 from types import SimpleNamespace
 from typing import ClassVar
@@ -35,6 +36,19 @@ class Plain(Layer):
 
     def call(self, xp, x):
         return x * self.factor
+
+
+class Swish(Layer):
+    """A user's layer that depends on nothing but x."""
+
+    def call(self, xp, x):
+        return x * xp.sigmoid(x) * math.pi
+
+
+def with_setting(setting):
+    layer = Swish()
+    layer.setting = setting
+    return layer
 
 
 class Holder:
@@ -248,6 +262,48 @@ def test_a_snapshot_is_not_deceived_by_an_address_that_is_used_again():
         layer.setting = None
         layer.setting = object()
         assert snapshot([layer]) != before
+
+
+# What may change without being set.
+
+
+@pytest.mark.parametrize(
+    ("layer", "settled"),
+    [
+        (lambda: Dense(3, "relu"), True),
+        (lambda: Dropout(0.5, (None, 1)), True),
+        (lambda: Swish(), True),
+        (lambda: Plain(1), False),  # its class has settings, which may be set on the class
+        (lambda: Swish(name="a"), True),
+        (lambda: with_setting([]), False),
+        (lambda: with_setting({}), False),
+        (lambda: with_setting(set()), False),
+        (lambda: with_setting(frozenset({1})), True),
+        (lambda: with_setting((1, "a", (2,))), True),
+        (lambda: with_setting((1, [2])), False),
+        (lambda: with_setting(np.ones(2)), False),
+        (lambda: with_setting(ReLU()), True),
+        (lambda: with_setting(Holder(1)), False),
+        (lambda: with_setting(np.random.default_rng(0)), False),
+        (lambda: with_setting(lambda x: x), True),
+        (lambda: with_setting(lambda x: x + CALLS), False),
+        (lambda: Reader(), False),
+    ],
+    ids=range(18),
+)
+def test_it_is_known_what_can_change_without_being_set(layer, settled):
+    model = trained(layer(), Dense(2), optimizer="adam")
+    assert snapshot(parts(model)).settled is settled
+
+
+@pytest.mark.parametrize("source", [np.random.default_rng, np.random.RandomState, random.Random])
+def test_a_source_of_random_numbers_is_its_state(source):
+    drawn = source(1)
+    layer = Plain(drawn)
+    draw = getattr(drawn, "random", None) or drawn.random_sample
+    assert differences([layer], draw) == [
+        f"plain.setting: {source.__name__.replace('default_rng', 'Generator')}, then another"
+    ]
 
 
 # What a user's code finds around it.
