@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.benchmarks.compare import time_in_words
-from tests.benchmarks.peers.contender import ROOT, ContenderError, Contenders, cores, environment
+from tests.benchmarks.peers.contender import ROOT, Contender, ContenderError, Contenders, cores, environment
 from tests.benchmarks.peers.rows import NEEDS, PEERS, rows
 
 if TYPE_CHECKING:
@@ -66,10 +66,9 @@ def machine(found: dict[str, str]) -> str:
         widest = [name for name in ("amx_tile", "avx512f", "avx2") if name in lines.get("flags", "").split()]
         cpu += f" with {widest[0]}" if widest else ""
     peers = ", ".join(f"{name} {found[name]}" for name in PACKAGES if name in found)
-    return (
-        f"{cpu}, {cores()} cores, Python {found['python']}, NumPy {found['numpy']} with {found['blas']}; "
-        f"{peers or 'no peers'}"
-    )
+    threads = f"{cores()} core{'s' if cores() > 1 else ''}"
+    numpy = f"NumPy {found['numpy']} with {found['blas']}"
+    return f"{cpu}, {threads}, Python {found['python']}, {numpy}; {peers or 'no peers'}"
 
 
 class Measured:
@@ -93,8 +92,11 @@ def _megabytes(count: float) -> str:
 
 
 def require_agreement(peer: str, ours: list[float], theirs: list[float]) -> None:
-    """Raise ContenderError unless the two computed the same, but for rounding."""
-    if len(ours) != len(theirs) or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-6):
+    """Raise ContenderError unless the two computed the same, but for rounding.
+
+    Half a percent is what PyTorch's Adam is apart, which adds ε after the correction of the bias.
+    """
+    if len(ours) != len(theirs) or not np.allclose(ours, theirs, rtol=5e-3, atol=1e-6):
         raise ContenderError(
             f"{peer}: losses of the first steps, or outputs, must be layerkit's, {ours}. Received: {theirs}"
         )
@@ -117,13 +119,13 @@ def measure(row: Row, contenders: Contenders, pairs: int, turn_s: float, pause_s
     values: tuple[list[float], list[float]] = ([], [])
     if row.quantity == "memory":
         for _ in range(pairs):
-            with Contenders(contenders.python) as fresh:
-                for contender, record in zip(fresh.of(row), values, strict=True):
-                    record.append(contender.ask("peak"))
+            for name, work, record in zip(("layerkit", row.peer), (row.ours, row.theirs), values, strict=True):
+                with Contender(contenders.python, name) as contender:
+                    record.append(contender.peak(work))
         return Measured(row, *values)
     both = contenders.of(row)
     if row.ours == row.theirs:
-        require_agreement(row.peer, *(contender.ask("check") for contender in both))
+        require_agreement(row.peer, *(contender.found for contender in both))
     for contender in both:
         contender.ask("run", seconds=turn_s)  # to warm up
     for _ in range(pairs):

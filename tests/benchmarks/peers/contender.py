@@ -55,6 +55,7 @@ class Contender:
     def __init__(self, python: str, name: str) -> None:
         self.name = name
         self.work: Work | None = None
+        self.found: list[float] = []
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             [python, "-m", "tests.benchmarks.peers.worker", name],
@@ -75,10 +76,15 @@ class Contender:
         self._errors.close()
 
     def prepare(self, work: Work) -> None:
-        """Have it take up this work, unless it is at it."""
+        """Have it take up this work, unless it is at it, and keep what it finds before it has trained."""
         if work != self.work:
             self.ask("prepare", **asdict(work))
-            self.work = work
+            self.work, self.found = work, self.ask("check")
+
+    def peak(self, work: Work) -> int:
+        """Return the largest resident set of a process that does this work, and nothing else before."""
+        self.ask("prepare", **asdict(work))
+        return self.ask("peak")
 
     def ask(self, question: str, **details: Any) -> Any:
         """Return the answer to a question, which is a method of `worker.Worker`.
