@@ -278,8 +278,8 @@ class Inference:
         return [self.model]
 
     def state(self) -> list[Variable]:
-        """Return the state that the step writes: none."""
-        return []
+        """Return the state that a layer may write without training: what it counts, its random numbers."""
+        return [variable for variable in self.model.variables if not variable.trainable]
 
     def labelled(self) -> Iterator[tuple[Any, str, Origin]]:
         """Yield the methods whose words a captured step shows under a name of their own."""

@@ -690,6 +690,206 @@ def test_a_child_that_was_forked_after_capture_goes_on_with_the_same_bits():
         np.testing.assert_array_equal(a, b, err_msg=path)
 
 
+# Steps that are hard to plan: values that share memory, die late, or belong to state or to the caller.
+
+
+class Hard(Layer):
+    """Base of layers with a weight and two arrays of state, as wide as x."""
+
+    def build(self, input_shape):
+        width = input_shape[-1]
+        self.kernel = self.add_weight("kernel", (width, width))
+        self.mean = self.add_weight("mean", (width,), "zeros", trainable=False)
+        self.count = self.add_weight("count", (), "zeros", dtype="int64", trainable=False)
+
+
+def hard(call):
+    """Return a layer of this `call`."""
+    return type(call.__name__.title().replace("_", ""), (Hard,), {"call": call})
+
+
+def state_read_before_it_is_written(self, xp, x):
+    old = self.mean
+    xp.assign(self.mean, xp.mean(x, axis=0))
+    return x - old  # which is state, and has changed
+
+
+def a_copy_of_state_before_it_is_written(self, xp, x):
+    old = self.mean + 0.0
+    xp.assign(self.mean, xp.mean(x, axis=0))
+    return x - old + self.mean
+
+
+def a_part_of_state_before_it_is_written(self, xp, x):
+    first, rest = self.mean[:1], xp.flip(self.mean)
+    xp.assign_add(self.mean, xp.mean(x, axis=0))
+    return x - first + rest * self.mean
+
+
+def state_written_twice(self, xp, x):
+    xp.assign(self.mean, xp.sum(x, axis=0))
+    y = x + self.mean
+    xp.assign(self.mean, self.mean * 0.5)
+    xp.assign_add(self.mean, self.mean)
+    return y * self.mean
+
+
+def state_that_swaps(self, xp, x):
+    old = self.mean * 1.0
+    xp.assign(self.mean, xp.flip(self.mean) + x[0, :])
+    return x + old
+
+
+def a_counter_that_is_read(self, xp, x):
+    xp.assign_add(self.count, x.shape[0])
+    return x / xp.astype(self.count, x.dtype)
+
+
+def a_value_that_is_used_late(self, xp, x):
+    a = xp.tanh(x)
+    b = a * a
+    c = xp.exp(b) - a
+    return c * b + a - x
+
+
+def x_alone(self, xp, x):
+    return x
+
+
+def a_view_of_x(self, xp, x):
+    return xp.flip(xp.permute_dims(xp.reshape(xp.permute_dims(x, (1, 0)), (x.shape[1], -1)), (1, 0)), axis=1)
+
+
+def views_of_a_value_that_dies(self, xp, x):
+    a = x * 2.0
+    left, right = a[:, :1], a[:, 1:]
+    b = a + 1.0
+    return xp.concat([left * b[:, :1], right - b[:, 1:]], axis=1)
+
+
+def a_value_and_its_transpose(self, xp, x):
+    a = x @ self.kernel
+    return 0.01 * a @ (a.T @ a) + x
+
+
+def many_outputs(self, xp, x):
+    columns = xp.unstack(x, axis=1)
+    return xp.stack([column * index for index, column in enumerate(columns)][::-1], axis=1)
+
+
+def constants(self, xp, x):
+    a = xp.zeros(x.shape, dtype=x.dtype)
+    b = a + 1.0
+    c = xp.arange(x.shape[1], dtype=x.dtype) * 2.0
+    d = xp.eye(x.shape[1], dtype=x.dtype)
+    e = xp.astype(xp.asarray([[0.5]]), x.dtype) + c
+    return (x + b + e) @ d - xp.ones_like(x) * c
+
+
+def numbers_only(self, xp, x):
+    return x * 0.0 + xp.cumulative_sum(xp.ones(x.shape, dtype=x.dtype), axis=1)
+
+
+def other_dtypes(self, xp, x):
+    large = x > 0.5
+    whole = xp.astype(xp.floor(x * 10.0), xp.int32)
+    narrow = xp.astype(xp.astype(x, xp.float32) * 3, x.dtype)
+    return xp.where(large, x, -x) + xp.astype(whole % 3, x.dtype) + narrow * xp.astype(~large, x.dtype)
+
+
+def reductions(self, xp, x):
+    shifted = x - xp.max(x, axis=1, keepdims=True)
+    weights = xp.exp(shifted)
+    return weights / xp.sum(weights, axis=1, keepdims=True) + xp.var(x) * xp.std(x, axis=0)
+
+
+def indices(self, xp, x):
+    best = xp.argmax(x, axis=1)
+    return x + xp.take(self.kernel, best, axis=0)
+
+
+def sorted_and_clipped(self, xp, x):
+    return xp.clip(xp.sort(x, axis=0), -0.5, 0.5) + xp.take_along_axis(x, xp.argsort(x, axis=1), axis=1)
+
+
+def linear_algebra(self, xp, x):
+    gram = x.T @ x + 2.0 * xp.eye(x.shape[1], dtype=x.dtype)
+    return xp.linalg.solve(gram, x.T).T + xp.linalg.inv(gram)[:1, :]
+
+
+def three_axes(self, xp, x):
+    a = xp.expand_dims(x, axis=2) * xp.expand_dims(x, axis=1)
+    return xp.sum(xp.matmul(a, self.kernel), axis=2) + xp.squeeze(xp.mean(a, axis=(1, 2), keepdims=True), axis=2)
+
+
+def numpy_on_recorded_arrays(self, xp, x):
+    return x * np.sin(x) + np.maximum(x, 0.0) - x.mean(axis=0)
+
+
+def one_word_twice(self, xp, x):
+    return xp.exp(x) * xp.exp(x) + (xp.exp(x) - xp.exp(-x))
+
+
+HARD = [
+    state_read_before_it_is_written, a_copy_of_state_before_it_is_written, a_part_of_state_before_it_is_written,
+    state_written_twice, state_that_swaps, a_counter_that_is_read, a_value_that_is_used_late, x_alone, a_view_of_x,
+    views_of_a_value_that_dies, a_value_and_its_transpose, many_outputs, constants, numbers_only, other_dtypes,
+    reductions, indices, sorted_and_clipped, linear_algebra, three_axes, numpy_on_recorded_arrays, one_word_twice,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", HARD, ids=lambda call: call.__name__)
+@pytest.mark.parametrize("place", ["first", "between", "last", "alone"])
+def test_a_step_that_is_hard_to_plan(call, place):
+    layer = hard(call)
+    layers = {
+        "first": [layer, lambda: Dense(2)],
+        "between": [lambda: Dense(4, "tanh"), layer, lambda: Dense(2)],
+        "last": [lambda: Dense(2, "tanh"), layer],
+        "alone": [layer],
+    }[place]
+    targets = X if place == "alone" else Y
+
+    def train(model):
+        losses = [model.train_on_batch(X * factor, targets, sample_weight=WEIGHTS) for factor in (1, 2, -1, 0.5, 3)]
+        evaluated = [model.evaluate(X * factor, targets, verbose=0) for factor in (1, 2, -1, 0.5)]
+        predicted = [np.mean(model.predict(X * factor, verbose=0)) for factor in (1, 2, -1, 0.5)]
+        return np.concatenate([np.ravel(losses), np.ravel(evaluated), predicted])
+
+    given = X.copy(), Y.copy(), WEIGHTS.copy()
+    model = both_ways(train, layers, optimizer=lambda: SGD(0.01, momentum=0.5))
+    for before, after in zip(given, (X, Y, WEIGHTS), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert replays(model, X, targets, WEIGHTS)
+
+
+@pytest.mark.parametrize("call", HARD, ids=lambda call: call.__name__)
+def test_what_is_predicted_belongs_to_the_caller(call):
+    model = sequential([hard(call)])
+    results = [model.predict(X, verbose=0) for _ in range(4)]
+    kept = [result.copy() for result in results]
+    model.predict(X * 3 + 1, verbose=0)
+    for variable in model.variables:
+        variable.assign(variable.numpy() + 1)
+    for result, before in zip(results, kept, strict=True):
+        np.testing.assert_array_equal(result, before)
+        result[:] = 7
+    assert not np.any(X == 7)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 257])
+@pytest.mark.parametrize("width", [1, 97, 700])
+def test_sizes_around_the_tiles_of_the_cache(rows, width):
+    random = np.random.default_rng(SEED)
+    x, y = random.normal(size=(rows, width)), random.normal(size=(rows, width))
+    layers = [lambda: Dense(width + 3, "relu"), half_dropped, lambda: Dense(width, "tanh"), lambda: LeakyReLU(0.1)]
+
+    def train(model):
+        return [model.train_on_batch(x * factor, y) for factor in (1, 2, 3, 0.5)]
+
+    assert replays(both_ways(train, layers, optimizer=lambda: Adam(0.01, weight_decay=0.1, global_clipnorm=1.0)), x, y)
+
+
 # What cannot be replayed.
 
 
