@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from layerkit.checks import check_flag, check_fraction, check_number
+from layerkit.checks import check_flag, check_fraction, check_number, check_positive
 from layerkit.errors import ArgumentError
-from layerkit.losses.loss import Loss, Shape
+from layerkit.losses.loss import EPSILON, Loss, Shape
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
-
-# Probabilities are kept this far from 0 and 1, where the logarithm is infinite. Keras's value.
-EPSILON = 1e-7
 
 
 class Crossentropy(Loss):
@@ -175,7 +172,7 @@ class SparseCategoricalCrossentropy(Crossentropy):
             check_number("SparseCategoricalCrossentropy", ignore_class=ignore_class)
 
     @override
-    def counted(self, xp: Backend, y_true: Array) -> Array | None:
+    def counted(self, xp: Backend, y_true: Array, values: Array) -> Array | None:
         return None if self.ignore_class is None else y_true != self.ignore_class
 
     @override
@@ -192,6 +189,44 @@ class SparseCategoricalCrossentropy(Crossentropy):
     @override
     def backward(self, xp: Backend, saved: Any, dvalues: Array) -> Array:
         return _categorical_grad(xp, saved, dvalues, -1, from_logits=self.from_logits)
+
+
+class CategoricalGeneralizedCrossEntropy(Loss):
+    """``v = (1 - p[t]^q) / q`` for targets t that are class indices, and probabilities p (Zhang and Sabuncu, 2018).
+
+    It lies between crossentropy (q near 0) and the absolute error (q near 1), which wrong labels mislead less.
+    ``dp[t] = -dv p[t]^(q - 1)``; p[t] is taken to be at least 1e-7 there, since the derivative is infinite at 0.
+
+    Args:
+        q: above 0 and below 1.
+        reduction: see `Loss`.
+        name: see `Loss`.
+
+    Shapes:
+        y_true: (batch, ...), integers from 0 to C - 1. y_pred: (batch, ..., C). values: (batch, ...).
+
+    Raises:
+        ArgumentError: `q` is not above 0 and below 1.
+    """
+
+    labels: ClassVar[bool] = True
+
+    def __init__(self, q: float = 0.5, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
+        super().__init__(reduction, name)
+        owner = type(self).__name__
+        self.q = check_positive(owner, q=check_fraction(owner, below_1=True, q=q))
+
+    @override
+    def forward(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Any]:
+        here = xp.one_hot(y_true, y_pred.shape[-1], "bool")
+        p = xp.sum(xp.where(here, y_pred, 0.0), axis=-1)
+        return (1.0 - p**self.q) / self.q, (here, p)
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dvalues: Array) -> Array:
+        here, p = saved
+        dp = -dvalues * xp.maximum(p, EPSILON) ** (self.q - 1.0)
+        return xp.where(here, xp.expand_dims(dp, axis=-1), 0.0)
 
 
 def _categorical(xp: Backend, t: Array, y: Array, axis: int, *, from_logits: bool) -> tuple[Array, Any]:

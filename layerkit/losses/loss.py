@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]
 
+# Keras's: probabilities are kept this far from 0 and 1, where the logarithm is infinite, and divisors from 0.
+EPSILON = 1e-7
+
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none")
 
 
@@ -89,7 +92,7 @@ class Loss(Configurable):
         """Return one value for each sample."""
         return self.forward(xp, y_true, y_pred)[0]
 
-    def counted(self, xp: Backend, y_true: Array) -> Array | None:
+    def counted(self, xp: Backend, y_true: Array, values: Array) -> Array | None:
         """Return 1 where a value counts and 0 where it does not, with the shape of values; None if all count."""
         return None
 
@@ -133,7 +136,7 @@ class Loss(Configurable):
         """Return the reduced loss and its derivative with respect to values, which has their shape."""
         count: Any = max(1, math.prod(values.shape))
         weights = None
-        counted = self.counted(xp, y_true)
+        counted = self.counted(xp, y_true, values)
         if counted is not None:
             counted = xp.astype(counted, values.dtype)
             weights = counted
@@ -157,9 +160,10 @@ class Loss(Configurable):
     def values(self, xp: Backend, y_true: Any, y_pred: Any) -> Array:
         """Return one value for each sample, of arrays or lists; shapes are checked."""
         y_pred = as_float(xp, y_pred)
-        return self.call(xp, self._aligned(xp, y_true, y_pred), y_pred)
+        return self.call(xp, self.aligned(xp, y_true, y_pred), y_pred)
 
-    def _aligned(self, xp: Backend, y_true: Any, y_pred: Array) -> Array:
+    def aligned(self, xp: Backend, y_true: Any, y_pred: Array) -> Array:
+        """Return targets, an array or lists, as `call` takes them for these predictions."""
         y_true = as_numbers(xp, y_true, f"{self.name}: y_true")
         if not self.labels:
             y_true = xp.astype(y_true, y_pred.dtype)
@@ -176,7 +180,7 @@ class Loss(Configurable):
         """
         xp = backend_of(y_true, y_pred, sample_weight) or backend()
         y_pred = as_float(xp, y_pred)
-        y_true = self._aligned(xp, y_true, y_pred)
+        y_true = self.aligned(xp, y_true, y_pred)
         with xp.on_device():
             values = self.call(xp, y_true, y_pred)
             if sample_weight is not None:
@@ -209,7 +213,7 @@ def spread(xp: Backend, sample_weight: Array, values: Array) -> Array:
     """Return sample weights with the shape of values: a weight a row is repeated along the inner axes.
 
     Raises:
-        ShapeError: the weights have another number of rows, or another shape.
+        ShapeError: the weights have another number of rows, or another shape, or there is one value for all rows.
     """
     shape, wanted = tuple(sample_weight.shape), tuple(values.shape)
     if shape == wanted:
@@ -219,6 +223,11 @@ def spread(xp: Backend, sample_weight: Array, values: Array) -> Array:
     if shape and len(shape) <= len(wanted) and shape == wanted[: len(shape)]:
         inner = (1,) * (len(wanted) - len(shape))
         return xp.broadcast_to(xp.reshape(sample_weight, (*shape, *inner)), wanted)
+    if not wanted:
+        raise ShapeError(
+            f"sample_weight: a loss with one value for a whole batch takes none. Received: shape {shape}. "
+            f"Give the loss the axes of a sample: axis=(1, 2, 3)."
+        )
     raise ShapeError(
         f"sample_weight: there must be one weight for each sample, or for each value, {wanted}. Received: shape {shape}"
     )

@@ -39,7 +39,7 @@ def check_loss(
 ) -> None:
     """Check that a loss keeps its contract, and that its backward pass is the derivative of its forward pass.
 
-    - values keep the dtype of y_pred, float32 and float64, and there is at least one for each row;
+    - values keep the dtype of y_pred, float32 and float64, and there is at least one for each row, or one for all;
     - y_true, y_pred and the derivative given to backward are not written to, nothing is kept on self;
     - in float64, backward agrees with central differences along a random line: from single values, and from the
       reduced loss, without and with sample weights;
@@ -78,7 +78,8 @@ class _Subject:
         self.random = np.random.default_rng(seed)
         shape: tuple[int, ...] = self.values(self.y_pred).shape
         self.cotangent: Any = self.random.standard_normal(shape).astype(dtype)
-        self.sample_weight: Any = self.random.uniform(0.5, 2.0, len(y_pred)).astype(dtype)
+        # One value for a whole batch takes no weights.
+        self.sample_weight: Any = self.random.uniform(0.5, 2.0, len(y_pred)).astype(dtype) if shape else None
 
     def forward(self, y_pred: Any) -> tuple[Array, Any]:
         return self.loss.forward(self.xp, self.xp.asarray(self.y_true), self.xp.asarray(y_pred))
@@ -112,7 +113,7 @@ class _Subject:
         values, saved = self.loss.forward(xp, y_true, y_pred)
         check_attributes(before, "forward")
         check_dtype(f"{self.kind}.forward", "values", values, self.dtype, xp)
-        if tuple(values.shape[:1]) != self.y_pred.shape[:1]:
+        if tuple(values.shape[:1]) not in (self.y_pred.shape[:1], ()):
             raise ContractError(
                 f"{self.kind}.forward: there must be a value for each row of y_pred, {self.y_pred.shape}. "
                 f"Received: values of shape {tuple(values.shape)}"

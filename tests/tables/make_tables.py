@@ -1,6 +1,7 @@
 """Compute the reference tables in this folder with Keras 3 on JAX, cross-checked with PyTorch.
 
-Run ``python tests/tables/make_tables.py`` where ``pip install keras jax torch`` has been done.  Nothing here imports
+Run ``python tests/tables/make_tables.py`` where ``pip install keras jax torch`` has been done, with the names of
+tables (``losses metrics``) for some alone.  Nothing here imports
 the framework under test: every expected number comes from Keras (or JAX's gradient of it).  PyTorch, an independent
 implementation, only checks the float64 numbers wherever it has the same function; a disagreement stops the script.
 
@@ -19,6 +20,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import inspect
 import json
 import math
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -127,7 +129,26 @@ ELEMENTWISE = [
     ("softsign", {}),
     ("hard_sigmoid", {}),
     ("exponential", {}),
+    ("celu", {}),
+    ("celu", {"alpha": 0.5}),
+    ("hard_shrink", {}),
+    ("hard_shrink", {"threshold": 2.0}),
+    ("hard_silu", {}),
+    ("hard_tanh", {}),
+    ("log_sigmoid", {}),
+    ("mish", {}),
+    ("relu6", {}),
+    ("soft_shrink", {}),
+    ("soft_shrink", {"threshold": 2.0}),
+    ("sparse_plus", {}),
+    ("sparse_sigmoid", {}),
+    ("squareplus", {}),
+    ("squareplus", {"b": 0.5}),
+    ("tanh_shrink", {}),
+    ("threshold", {"threshold": 0.5, "default_value": -2.0}),
 ]
+# Without sparsemax: that of Keras 3.15 sums to less than 1 where more than one element is above 0.
+ALONG_AN_AXIS = ("softmax", "log_softmax", "glu")
 
 TORCH_ACTIVATIONS = {
     "linear": lambda x: x,
@@ -145,6 +166,19 @@ TORCH_ACTIVATIONS = {
     "exponential": torch.exp,
     "softmax": lambda x, axis=-1: F.softmax(x, axis),
     "log_softmax": lambda x, axis=-1: F.log_softmax(x, axis),
+    "celu": F.celu,
+    "glu": lambda x, axis=-1: F.glu(x, axis),
+    "hard_shrink": F.hardshrink,
+    "hard_silu": lambda x: x * F.relu6(x + 3) / 6,
+    "hard_tanh": F.hardtanh,
+    "log_sigmoid": F.logsigmoid,
+    "mish": F.mish,
+    "relu6": F.relu6,
+    "soft_shrink": F.softshrink,
+    "sparse_plus": lambda x: torch.where(x >= 1, x, torch.where(x > -1, (x + 1) ** 2 / 4, 0 * x)),
+    "sparse_sigmoid": lambda x: F.hardtanh((x + 1) / 2, 0.0, 1.0),
+    "squareplus": lambda x, b=4: (x + torch.sqrt(x * x + b)) / 2,
+    "tanh_shrink": F.tanhshrink,
 }
 
 
@@ -158,7 +192,7 @@ def activation_and_gradient(name, kwargs, x, dy):
         return {"y": plain(y), "dx": plain(dx)}
 
     result = in_both_dtypes(compute)
-    if not {"max_value", "threshold"} & set(kwargs):
+    if name in TORCH_ACTIVATIONS and not {"max_value", "threshold"} & set(kwargs):
         leaf = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         y = TORCH_ACTIVATIONS[name](leaf, **kwargs)
         y.backward(torch.tensor(dy, dtype=torch.float64))
@@ -176,17 +210,17 @@ def activation_only(name, kwargs, x):
 def make_activations():
     """activations.json"""
     rng = np.random.default_rng(1)
-    # No kink of any function here: not 0, not the 0.5, 2, 6 of the relus, not the -3, 3 of hard_sigmoid.
+    # No kink of any function here: not 0, not the 0.5, 2, 6 of the relus, not the -3, 3 of hard_sigmoid, not -1 and 1.
     x = np.array(
         [
             [-50.0, -20.0, -8.5, -4.25, -2.75, -1.5],
-            [-1.0, -0.75, -0.3125, -(2.0**-10), -(2.0**-20), -(2.0**-30)],
-            [2.0**-30, 2.0**-20, 2.0**-10, 0.3125, 0.75, 1.0],
+            [-0.9375, -0.75, -0.3125, -(2.0**-10), -(2.0**-20), -(2.0**-30)],
+            [2.0**-30, 2.0**-20, 2.0**-10, 0.3125, 0.75, 0.9375],
             [1.5, 2.75, 4.25, 8.5, 20.0, 50.0],
         ]
     )
     dy = grid(rng, x.shape)
-    kinks = np.array([-6.0, -3.0, -2.0, -0.5, 0.0, 0.5, 2.0, 3.0, 6.0])
+    kinks = np.array([-6.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 6.0])
     cases = []
     for name, kwargs in ELEMENTWISE:
         case = {"group": "values", "name": name, "kwargs": kwargs, "x": plain(x), "dy": plain(dy)}
@@ -194,15 +228,17 @@ def make_activations():
     for name, kwargs in ELEMENTWISE:
         case = {"group": "kinks", "name": name, "kwargs": kwargs, "x": plain(kinks)}
         cases.append({**case, **activation_only(name, kwargs, kinks)})
-    for name in ("softmax", "log_softmax"):
-        for shape, kwargs in (((4, 5), {}), ((2, 3, 4), {"axis": -1}), ((2, 3, 4), {"axis": 1})):
-            x, dy = grid(rng, shape, scale=3.0), grid(rng, shape)
+    for name in ALONG_AN_AXIS:
+        shapes = ((4, 5), (2, 3, 4), (2, 3, 4)) if name != "glu" else ((4, 6), (2, 3, 4), (2, 6, 4))
+        for shape, kwargs in zip(shapes, ({}, {"axis": -1}, {"axis": 1}), strict=True):
+            x = grid(rng, shape, scale=3.0)
+            dy = grid(rng, jax.eval_shape(lambda v, n=name, k=kwargs: keras.activations.get(n)(v, **k), x).shape)
             case = {"group": "values", "name": name, "kwargs": kwargs, "x": plain(x), "dy": plain(dy)}
             cases.append({**case, **activation_and_gradient(name, kwargs, x, dy)})
     # Extreme inputs; upstream gradient all ones, so that "dx" is the derivative itself.
     points = np.array([-1e4, -100.0, -30.0, -1.0, 0.125, 1.0, 30.0, 100.0, 1e4])
     for name, kwargs in ELEMENTWISE:
-        if name in ("linear", "relu", "leaky_relu", "exponential"):
+        if name in ("linear", "relu", "leaky_relu", "exponential", "sparse_plus", "sparse_sigmoid", "hard_tanh"):
             continue
         case = {"group": "stability", "name": name, "kwargs": kwargs, "x": plain(points), "dy": [1.0] * points.size}
         cases.append({**case, **activation_and_gradient(name, kwargs, points, np.ones_like(points))})
@@ -220,7 +256,7 @@ def make_activations():
     for name in ("softmax", "log_softmax"):
         case = {"group": "stability", "name": name, "kwargs": {}, "x": plain(rows), "dy": plain(upstream)}
         cases.append({**case, **activation_and_gradient(name, {}, rows, upstream)})
-    names = dict.fromkeys([name for name, _ in ELEMENTWISE] + ["softmax", "log_softmax"])
+    names = dict.fromkeys([*(name for name, _ in ELEMENTWISE), *ALONG_AN_AXIS])
     layers = ("ReLU", "LeakyReLU", "ELU", "Softmax")
     write(
         "activations.json",
@@ -237,8 +273,19 @@ def smooth(y_true, label_smoothing, classes):
     return y_true * (1 - label_smoothing) + label_smoothing / classes
 
 
-def torch_loss(name, y_true, y_pred, from_logits=False, label_smoothing=0.0, delta=1.0, ignore_class=None):
-    """The mean loss of PyTorch; y_pred is a tensor, y_true an array.  PyTorch keeps the classes on axis 1."""
+# The functions of classes, by Keras's rule.
+SNAKE = {name: keras.src.utils.naming.to_snake_case(name) for name in dir(keras.losses) if name[0].isupper()}
+
+TORCH_CROSSENTROPIES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
+
+
+def torch_loss(
+    name, y_true, y_pred, from_logits=False, label_smoothing=0.0, delta=1.0, ignore_class=None, axis=-1, **others
+):
+    """The mean loss of PyTorch, None where it has no such loss; y_pred is a tensor, y_true an array.
+
+    PyTorch keeps the classes on axis 1.
+    """
     target = torch.tensor(y_true)
     epsilon = keras.config.epsilon()
     if name == "mean_squared_error":
@@ -247,6 +294,21 @@ def torch_loss(name, y_true, y_pred, from_logits=False, label_smoothing=0.0, del
         return F.l1_loss(y_pred, target)
     if name == "huber":
         return F.huber_loss(y_pred, target, delta=delta)
+    if name == "kl_divergence":
+        return F.kl_div(y_pred.log(), target, reduction="none").sum(-1).mean()
+    if name == "poisson":
+        return F.poisson_nll_loss(y_pred, target, log_input=False, eps=epsilon)
+    if name == "cosine_similarity":
+        return -F.cosine_similarity(y_pred, target, axis, eps=epsilon).mean()
+    if name == "hinge" and set(np.unique(y_true)) <= {-1, 1}:
+        return F.relu(1 - target * y_pred).mean()
+    if name == "ctc":
+        log_p = F.log_softmax(y_pred, -1).movedim(1, 0)
+        rows, steps = len(target), y_pred.shape[1]
+        found = F.ctc_loss(log_p, target, torch.full((rows,), steps), (target > 0).sum(-1), reduction="none")
+        return found.mean()
+    if name not in TORCH_CROSSENTROPIES:
+        return None
     if name == "binary_crossentropy":
         target = smooth(target, label_smoothing, 2)
         if from_logits:
@@ -305,10 +367,102 @@ def loss_case(group, class_name, function, kwargs, y_true, y_pred, sample_weight
     if group == "values":
         leaf = torch.tensor(y_pred, requires_grad=True)
         value = torch_loss(function, y_true, leaf, **kwargs)
-        value.backward()
-        assert_close(case["reductions"]["sum_over_batch_size"], value.detach(), f"{function} {kwargs}")
-        assert_close(case["gradient"], leaf.grad, f"the gradient of {function} {kwargs}")
+        if value is not None:
+            value.backward()
+            assert_close(case["reductions"]["sum_over_batch_size"], value.detach(), f"{function} {kwargs}")
+            assert_close(case["gradient"], leaf.grad, f"the gradient of {function} {kwargs}")
     return case
+
+
+def further_losses():
+    """Cases of the losses beyond those of regression and crossentropy."""
+    rng = np.random.default_rng(7)
+    cases = []
+
+    def add(class_name, function, kwargs, y_true, y_pred, weights, group="values"):
+        cases.append(loss_case(group, class_name, function, kwargs, y_true, y_pred, weights))
+
+    row_weights = np.array([0.5, 2.0, 0.0, 1.25])
+    step_weights = np.array([[0.5, 2.0], [0.0, 1.25], [3.0, 1.0]])
+    for shape, weights in (((4, 3), row_weights), ((3, 2, 4), step_weights)):
+        rows, classes = math.prod(shape[:-1]), shape[-1]
+        y_true, y_pred = grid(rng, shape, scale=2.0), grid(rng, shape, scale=2.0)
+        for name in ("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "LogCosh", "CosineSimilarity"):
+            add(name, SNAKE[name], {}, y_true, y_pred, weights)
+        add("MeanSquaredLogarithmicError", "mean_squared_logarithmic_error", {}, abs(y_true), abs(y_pred), weights)
+        if len(shape) == 3:  # the axis of vectors is 1: there is a value for each of the others
+            along = {"axis": 1}
+            add("CosineSimilarity", "cosine_similarity", along, y_true, y_pred, rng.integers(1, 9, (3, 4)) / 4)
+        signs = np.sign(grid(rng, shape))
+        for targets in (signs, (signs + 1) / 2, y_true):
+            add("Hinge", "hinge", {}, targets, y_pred, weights)
+            add("SquaredHinge", "squared_hinge", {}, targets, y_pred, weights)
+        one_hot = np.eye(classes)[rng.integers(0, classes, shape[:-1])]
+        add("CategoricalHinge", "categorical_hinge", {}, one_hot, y_pred, weights)
+        soft = probabilities(rng, rows, classes).reshape(shape)
+        chances = probabilities(rng, rows, classes).reshape(shape)
+        add("KLDivergence", "kl_divergence", {}, soft, chances, weights)
+        counts = rng.integers(0, 6, shape).astype("float64")
+        add("Poisson", "poisson", {}, counts, rng.integers(1, 1024, shape) / 256, weights)
+
+        binary = rng.integers(0, 2, shape).astype("float64")
+        # Not near certainty, where float32 keeps few digits of 1 - p.
+        chances_of_one, logits = rng.integers(32, 224, shape) / 256, grid(rng, shape)
+        for from_logits in (False, True):
+            y_pred = logits if from_logits else chances_of_one
+            for kwargs in (
+                {},
+                {"gamma": 1.5, "label_smoothing": 0.1},
+                {"apply_class_balancing": True, "alpha": 0.3, "gamma": 3.0},
+            ):
+                options = {"from_logits": from_logits, **kwargs}
+                add("BinaryFocalCrossentropy", "binary_focal_crossentropy", options, binary, y_pred, weights)
+            y_pred = logits if from_logits else chances
+            for kwargs in (
+                {},
+                {"gamma": 1.5, "label_smoothing": 0.1},
+                {"alpha": [0.5, 0.25, 1.0, 2.0][:classes], "gamma": 3.0},
+            ):
+                options = {"from_logits": from_logits, **kwargs}
+                add("CategoricalFocalCrossentropy", "categorical_focal_crossentropy", options, one_hot, y_pred, weights)
+        labels = rng.integers(0, classes, shape[:-1])
+        generalised = ("CategoricalGeneralizedCrossEntropy", "categorical_generalized_cross_entropy")
+        for q in (0.5, 0.7):
+            add(*generalised, {"q": q}, labels, chances, weights)
+
+        for options in ({}, {"axis": tuple(range(1, len(shape)))}):
+            own_weights = np.array([0.5, 2.0, 1.0, 1.25])[: shape[0]] if options else None
+            add("Dice", "dice", options, binary, chances_of_one, own_weights)
+            add("Tversky", "tversky", options, binary, chances_of_one, own_weights)
+            add("Tversky", "tversky", {"alpha": 0.25, "beta": 0.75, **options}, binary, chances_of_one, own_weights)
+
+    # One of y_true and y_pred has a last axis of length 1 more than the other.
+    y_true, y_pred = grid(rng, (4,)), grid(rng, (4, 1))
+    for name in ("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "LogCosh", "Hinge", "SquaredHinge"):
+        add(name, SNAKE[name], {}, y_true, y_pred, row_weights, group="shapes")
+
+    # Embeddings, nearly of length 1. The last class has a single row, and the first of the labels never a positive.
+    embeddings = grid(rng, (8, 4))
+    embeddings = np.round(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True) * 256) / 256
+    weights = rng.integers(1, 9, 8) / 4
+    for labels in (np.array([0, 1, 2, 0, 1, 2, 0, 1]), np.array([5, 1, 1, 1, 2, 2, 1, 9])):
+        for kwargs in ({"gamma": 8.0}, {"gamma": 4.0, "margin": 0.25}, {"gamma": 8.0, "remove_diagonal": False}):
+            add("Circle", "circle", kwargs, labels, embeddings, weights)
+    add("Circle", "circle", {"gamma": 8.0}, np.array([3, 3, 3, 3]), embeddings[:4], weights[:4])
+
+    # Sequences: no repetition, some, padding by 0, and a target of the greatest length that fits.
+    targets = np.array([[1, 2, 3, 4], [2, 2, 3, 0], [1, 1, 1, 0], [4, 0, 0, 0]])
+    for steps in (5, 8):
+        add("CTC", "ctc", {}, targets, grid(rng, (4, steps, 5)), row_weights)
+
+    # Large errors, probabilities of exactly 0, and a short vector (at 0, Keras's gradient is no number).
+    large = np.array([[1e4, -1e4, 0.0], [-100.0, 100.0, 0.5], [-30.0, 30.0, 2.0**-10], [2.0**-20, -(2.0**-20), 1.0]])
+    add("LogCosh", "log_cosh", {}, np.zeros((4, 3)), large, row_weights, group="stability")
+    certain = np.array([[0.75, 0.25, 0.0], [0.0, 0.5, 0.0], [0.5, 0.5, 0.0], [0.25, 0.25, 0.5]])
+    add("KLDivergence", "kl_divergence", {}, np.eye(4, 3), certain, row_weights, group="stability")
+    short = np.array([[1.0, 2.0, 2.0], [1e3, 0.0, 1e3], [3.0, 0.0, 4.0], [2.0**-30, 0.0, 0.0]])
+    add("CosineSimilarity", "cosine_similarity", {}, grid(rng, (4, 3)), short, row_weights, group="stability")
+    return cases
 
 
 def make_losses():
@@ -389,6 +543,7 @@ def make_losses():
     add(*categorical, {"from_logits": False}, np.eye(3)[labels], chances, group="stability")
     add(*sparse, {"from_logits": False}, labels, chances, group="stability")
 
+    cases += further_losses()
     write(
         "losses.json",
         cases,
@@ -521,16 +676,20 @@ def make_optimizers():
 def metric_case(class_name, kwargs, batches):
     """Results of one metric after each batch; a batch is the dictionary of update_state's arguments."""
 
+    def finite(value):
+        return plain(value) if np.isfinite(value).all() else None
+
     def compute(dtype):
         metric = getattr(keras.metrics, class_name)(**kwargs)
-        before = plain(metric.result())
+        # None where Keras has no number: before the shapes are known, and for 0 / 0.
+        before = finite(metric.result()) if getattr(metric, "_built", True) else None
         results = []
         for batch in batches:
             arrays = {k: v.astype(dtype) if v.dtype.kind == "f" else v for k, v in batch.items()}
             metric.update_state(**arrays)
             results.append(plain(metric.result()))
         metric.reset_state()
-        return {"result_before": before, "results": results, "result_after_reset": plain(metric.result())}
+        return {"result_before": before, "results": results, "result_after_reset": finite(metric.result())}
 
     listed = [{k: plain(v) for k, v in batch.items()} for batch in batches]
     return {"class": class_name, "kwargs": kwargs, "batches": listed, **in_both_dtypes(compute)}
@@ -577,7 +736,19 @@ def metric_names():
         keras.metrics.MeanSquaredError(),
         keras.metrics.MeanAbsoluteError(name="mine"),
         keras.losses.mean_squared_error,
+        "mape",
+        "MSLE",
+        "auc",
+        "AUC",
+        "precision",
+        "cosine_similarity",
+        "root_mean_squared_error",
+        "poisson",
+        keras.metrics.AUC,
+        keras.metrics.LogCoshError,
+        keras.losses.kl_divergence,
     ]:
+        keras.backend.clear_session()  # which numbers the names of like objects
         if isinstance(given, str):
             text = repr(given)
         elif isinstance(given, type):
@@ -593,6 +764,147 @@ def metric_names():
         (reported,) = [key for key in logs if key != "loss"]
         rows.append({"given": text, "class": type(metric).__name__, "reported": reported})
     return rows
+
+
+def further_metrics():
+    """Cases of the metrics beyond means, accuracies and squared and absolute errors."""
+    rng = np.random.default_rng(8)
+    sizes = (5, 3, 1)
+    weights = [rng.integers(1, 9, size) / 4 for size in sizes]
+    weights[0][1] = 0.0
+    # Keras cuts the weights of a confusion matrix to integers, unless told otherwise.
+    whole_weights = [rng.integers(0, 4, size).astype("float64") for size in sizes]
+    cases = []
+
+    def add(class_name, kwargs, make_true, make_pred, weights=weights):
+        batches = [{"y_true": make_true(size), "y_pred": make_pred(size)} for size in sizes]
+        cases.append(metric_case(class_name, kwargs, batches))
+        weighted = [{**b, "sample_weight": w} for b, w in zip(batches, weights, strict=True)]
+        cases.append(metric_case(class_name, kwargs, weighted))
+
+    # Multiples of 1/4, so that predictions of 0 and 1, equal ones, and ones equal to a threshold occur.
+    def chances(*shape):
+        return lambda n: rng.integers(0, 5, (n, *shape)) / 4
+
+    def fine_chances(*shape):
+        return lambda n: rng.integers(0, 257, (n, *shape)) / 256
+
+    def zero_one(*shape):
+        return lambda n: rng.integers(0, 2, (n, *shape)).astype("float64")
+
+    def labels(*shape, classes=4):
+        return lambda n: rng.integers(0, classes, (n, *shape))
+
+    def one_hot(*shape):
+        return lambda n: np.eye(4)[rng.integers(0, 4, (n, *shape))]
+
+    def numbers(*shape):
+        return lambda n: grid(rng, (n, *shape))
+
+    def positive(*shape):
+        return lambda n: np.abs(grid(rng, (n, *shape)))
+
+    def soft(*shape):
+        return lambda n: probabilities(rng, n * math.prod(shape[:-1]), shape[-1]).reshape(n, *shape)
+
+    add("Accuracy", {}, labels(), labels())
+    add("Accuracy", {}, labels(3), labels(3))
+    batches = [{"values": grid(rng, (size, 2))} for size in sizes]
+    cases.append(metric_case("Sum", {}, batches))
+    cases.append(metric_case("Sum", {}, [{**b, "sample_weight": w} for b, w in zip(batches, weights, strict=True)]))
+
+    for name in ("MeanAbsolutePercentageError", "MeanSquaredLogarithmicError", "LogCoshError", "RootMeanSquaredError"):
+        for shape in ((3,), (2, 3)):
+            add(name, {}, positive(*shape), positive(*shape))
+        add(name, {}, positive(), positive(1))
+    for kwargs, shape in (({}, (3,)), ({}, (2, 3)), ({"axis": 1}, (3,))):
+        add("CosineSimilarity", kwargs, positive(*shape), positive(*shape))
+    for name in ("Hinge", "SquaredHinge"):
+        add(name, {}, zero_one(3), numbers(3))
+    add("CategoricalHinge", {}, one_hot(), numbers(4))
+    add("KLDivergence", {}, soft(4), soft(4))
+    add("Poisson", {}, lambda n: rng.integers(0, 6, (n, 3)).astype("float64"), positive(3))
+    add("BinaryCrossentropy", {}, zero_one(3), soft(3))
+    add("BinaryCrossentropy", {"from_logits": True, "label_smoothing": 0.1}, zero_one(3), numbers(3))
+    add("CategoricalCrossentropy", {}, one_hot(), soft(4))
+    add("CategoricalCrossentropy", {"from_logits": True, "label_smoothing": 0.1}, one_hot(2), numbers(2, 4))
+    add("SparseCategoricalCrossentropy", {}, labels(), soft(4))
+    add("SparseCategoricalCrossentropy", {"from_logits": True}, labels(2), numbers(2, 4))
+    for k in (1, 2, 3):
+        add("TopKCategoricalAccuracy", {"k": k}, one_hot(), chances(4))
+        add("SparseTopKCategoricalAccuracy", {"k": k}, labels(), chances(4))
+    add("TopKCategoricalAccuracy", {"k": 2}, one_hot(2), chances(2, 4))
+    add("SparseTopKCategoricalAccuracy", {"k": 2}, labels(2), chances(2, 4))
+    ranked = {"k": 2, "from_sorted_ids": True}
+    add(
+        "SparseTopKCategoricalAccuracy",
+        ranked,
+        labels(),
+        lambda n: rng.permuted(np.tile(np.arange(4.0), (n, 1)), axis=1),
+    )
+
+    for name in ("TruePositives", "FalsePositives", "TrueNegatives", "FalseNegatives"):
+        add(name, {}, zero_one(), chances())
+        add(name, {"thresholds": 0.25}, zero_one(2), chances(2))
+        add(name, {"thresholds": [0.75, 0.1]}, zero_one(2), chances(2))
+        add(name, {"thresholds": [0.0, 0.5, 1.0]}, zero_one(1), chances(1))
+    for name in ("Precision", "Recall"):
+        add(name, {}, zero_one(), chances(1))
+        add(name, {"thresholds": [0.7, 0.2, 0.5]}, zero_one(3), chances(3))
+        add(name, {"class_id": 2}, one_hot(), chances(4))
+        add(name, {"top_k": 2}, one_hot(), chances(4))
+        add(name, {"top_k": 3, "class_id": 1, "thresholds": 0.3}, one_hot(), chances(4))
+        add(name, {"top_k": 1}, one_hot(2), chances(2, 4))
+    trades = (
+        ("SensitivityAtSpecificity", "specificity"),
+        ("SpecificityAtSensitivity", "sensitivity"),
+        ("PrecisionAtRecall", "recall"),
+        ("RecallAtPrecision", "precision"),
+    )
+    for name, argument in trades:
+        add(name, {argument: 0.4}, zero_one(3), fine_chances(3))
+        add(name, {argument: 0.6, "num_thresholds": 5, "class_id": 1}, zero_one(3), chances(3))
+        add(name, {argument: 0.5, "num_thresholds": 1}, zero_one(2), chances(2))
+    for curve in ("ROC", "PR", "PRGAIN"):
+        for method in ("interpolation", "majoring", "minoring"):
+            kwargs = {"curve": curve, "summation_method": method}
+            add("AUC", kwargs, zero_one(4), fine_chances(4))
+            add("AUC", {**kwargs, "num_thresholds": 6, "multi_label": True}, zero_one(3), chances(3))
+    add("AUC", {}, zero_one(), fine_chances(1))
+    add("AUC", {"num_thresholds": 3}, zero_one(), chances())
+    add("AUC", {"thresholds": [0.8, 0.25, 0.3]}, zero_one(2), chances(2))
+    add("AUC", {"thresholds": [0.5], "multi_label": True}, zero_one(2), chances(2))
+    add("AUC", {"label_weights": [0.5, 2.0, 1.0]}, zero_one(3), fine_chances(3))
+    labelled = {"multi_label": True, "num_labels": 3, "label_weights": [0.5, 2.0, 1.0]}
+    for curve in ("ROC", "PR"):
+        add("AUC", {"curve": curve, **labelled}, zero_one(3), fine_chances(3))
+    add("AUC", {"from_logits": True}, zero_one(3), numbers(3))
+
+    for average in (None, "micro", "macro", "weighted"):
+        add("F1Score", {"average": average}, one_hot(), chances(4))
+        add("FBetaScore", {"average": average, "beta": 2.0, "threshold": 0.5}, zero_one(3), chances(3))
+    add("FBetaScore", {"beta": 0.5}, one_hot(), chances(4))
+
+    for aggregation in ("uniform_average", "variance_weighted_average", None):
+        add("R2Score", {"class_aggregation": aggregation}, numbers(3), numbers(3))
+        add("R2Score", {"class_aggregation": aggregation, "num_regressors": 2}, numbers(2), numbers(2))
+    add("R2Score", {}, numbers(1), numbers(1))
+    for name in ("PearsonCorrelation", "ConcordanceCorrelation"):
+        add(name, {}, numbers(4), numbers(4))
+        add(name, {}, numbers(2, 4), numbers(2, 4))
+        add(name, {"axis": 1}, numbers(4), numbers(4))
+
+    four = {"num_classes": 4}
+    add("IoU", {**four, "target_class_ids": [0, 2]}, labels(), labels(), whole_weights)
+    add("IoU", {**four, "target_class_ids": [3], "sparse_y_pred": False}, labels(), chances(4), whole_weights)
+    add("MeanIoU", four, labels(), labels(), whole_weights)
+    add("MeanIoU", {**four, "ignore_class": 1}, labels(classes=5), labels(), whole_weights)
+    add("BinaryIoU", {}, zero_one(), chances(), whole_weights)
+    add("BinaryIoU", {"target_class_ids": [1], "threshold": 0.25}, zero_one(), chances(), whole_weights)
+    add("OneHotIoU", {**four, "target_class_ids": [0, 2]}, one_hot(), chances(4), whole_weights)
+    add("OneHotMeanIoU", four, one_hot(), chances(4), whole_weights)
+    add("OneHotMeanIoU", {**four, "sparse_y_pred": True, "ignore_class": 0}, one_hot(), labels(), whole_weights)
+    return cases
 
 
 def make_metrics():
@@ -653,13 +965,19 @@ def make_metrics():
             add(name, {}, pairs(numbers(*shape), numbers(*shape)))
         add(name, {}, pairs(numbers(), numbers(1)))
 
+    cases += further_metrics()
     use_dtype("float64")
+    names = {}
+    for case in cases:
+        keras.backend.clear_session()
+        names[case["class"]] = getattr(keras.metrics, case["class"])(**case["kwargs"]).name
     write(
         "metrics.json",
         cases,
         class_defaults={
             name: defaults_of(getattr(keras.metrics, name)) for name in sorted({c["class"] for c in cases})
         },
+        names=names,
         accuracy_string=accuracy_string(),
         metric_names=metric_names(),
     )
@@ -952,14 +1270,13 @@ def make_training():
     write("training.json", cases, problems=listed)
 
 
-def main():
-    make_activations()
-    make_losses()
-    make_optimizers()
-    make_metrics()
-    make_initializers()
-    make_training()
+def main(*names):
+    """Make the tables of these names, or all."""
+    makers = (make_activations, make_losses, make_optimizers, make_metrics, make_initializers, make_training)
+    for make in makers:
+        if not names or make.__name__.removeprefix("make_") in names:
+            make()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
