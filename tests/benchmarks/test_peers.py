@@ -69,9 +69,9 @@ def test_groups_are_chosen_by_how_their_names_begin(capsys):
 
 
 def test_contenders_that_compute_something_else_are_refused():
-    peers.require_agreement("jax", [0.7, 0.6], [0.7, 0.602])
+    peers.require_agreement("jax", [0.7, 0.6], [0.7, 0.6001])
     message = "jax: losses of the first steps, or outputs, must be layerkit's, [0.7, 0.6]. Received: "
-    for theirs in ([0.7, 0.604], [0.7]):
+    for theirs in ([0.7, 0.6003], [0.7]):
         with pytest.raises(ContenderError, match=f"^{re.escape(message + str(theirs))}$"):
             peers.require_agreement("jax", [0.7, 0.6], theirs)
 
