@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from layerkit.xp.backend import Backend, check_value
 from layerkit.xp.einsum import parsed
-from layerkit_numpy.lines import EXPANSIONS
+from layerkit_numpy.lines import EXPANSIONS, linear_grad
 from layerkit_numpy.program import NumpyProgram
 
 if TYPE_CHECKING:
@@ -139,6 +139,12 @@ class NumpyBackend(Backend):
         total = np.zeros(size, values.dtype)
         np.add.at(total, positions, values)
         return total
+
+    @override
+    def linear_grad(
+        self, x: Floats, kernel: Floats, dy: Floats, *, input_gradient: bool = True
+    ) -> tuple[Any, Any, Any]:
+        return linear_grad(self, x, kernel, dy, input_gradient=input_gradient)
 
     @override
     def sigmoid(self, x: Floats) -> Any:

@@ -119,6 +119,7 @@ class Lines:
         self.lines: list[Line] = []
         self.values: dict[Place, Value] = {}
         self._constants: dict[int, Value] = {}
+        self._numbers: dict[Any, Value] = {}
         self.functions: dict[str, Any] = {}
         """What the text calls beside NumPy, by name."""
         for number, place in enumerate(program.inputs):
@@ -129,6 +130,17 @@ class Lines:
         for instruction in program.instructions:
             LOWERINGS.get(instruction.word, _call)(self, instruction)
         self.outputs = [self.values[place] for place in program.outputs]
+        self._drop_dead()
+
+    def _drop_dead(self) -> None:
+        """Leave out lines whose results no other line needs."""
+        needed = {id(value.root) for value in self.outputs}
+        kept: list[Line] = []
+        for line in reversed(self.lines):
+            if any(out.root.kind == "held" or id(out.root) in needed for out in line.outs):
+                needed.update(id(value.root) for value in line.values)
+                kept.append(line)
+        self.lines = kept[::-1]
 
     def _new(self, kind: str, place: Place, origin: Origin | None = None, name: str = "") -> Value:
         spec = self.program.specs[place]
@@ -158,6 +170,33 @@ class Lines:
             value = self._constants[id(array)] = Value("held", array.shape, array.dtype)
             value.array, value.name = array, "constant"
         return value
+
+    def with_numbers(self, operands: Sequence[Any], arguments: Sequence[Any], spec: Spec) -> Sequence[Any]:
+        """Return the operands of a small line with arrays of no axes for numbers, which NumPy takes twice as fast."""
+        dtype = next((operand.dtype for operand in operands if isinstance(operand, Value)), None)
+        if dtype is None or math.prod(spec.shape) > _FEW:
+            return operands
+        return [
+            self._number(argument, dtype) if _becomes(argument, dtype) else operand
+            for operand, argument in zip(operands, arguments, strict=True)
+        ]
+
+    def _number(self, number: float, dtype: Any) -> Value:
+        key = number, type(number), dtype
+        value = self._numbers.get(key)
+        if value is None:
+            value = self._numbers[key] = Value("held", (), dtype)
+            value.array = np.array(number, dtype)
+            value.name = _NUMBER_NAMES.get(float(number), "number")
+        return value
+
+    def uncast(self, value: Any) -> Any:
+        """Return what a value was before it was brought to a wider dtype."""
+        line = value.made_by if isinstance(value, Value) else None
+        if line is None or line.text != COPY or line.values == [] or line.out is not value:
+            return value
+        (source,) = line.values
+        return source if source.kind == "made" and np.can_cast(source.dtype, value.dtype) else value
 
     def operands(self, instruction: Instruction) -> list[Any]:
         """Return the values, or texts, of the positional arguments."""
@@ -199,6 +238,18 @@ class Lines:
             value.array = eval(text.format("array"), {"np": np, "array": base.array})  # noqa: S307 - our own text
             value.shape, value.dtype = value.array.shape, value.array.dtype
         return value
+
+
+_NUMBER_NAMES = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half", -1.0: "minus_one"}
+
+
+def _becomes(argument: Any, dtype: Any) -> bool:
+    """Tell whether a number takes the dtype of the array beside it (NEP 50)."""
+    if type(argument) is float:
+        return dtype.kind == "f"
+    if type(argument) is int:
+        return dtype.kind == "f" or (dtype.kind in "iu" and np.iinfo(dtype).min <= argument <= np.iinfo(dtype).max)
+    return False
 
 
 def hollow(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -244,6 +295,7 @@ def _ufunc(lines: Lines, instruction: Instruction) -> None:
         _call(lines, instruction)
         return
     names = ", ".join(f"{{{number}}}" for number in range(len(operands)))
+    operands = lines.with_numbers(operands, instruction.args, lines.spec(instruction))
     lines.write(instruction, f"np.{instruction.word}({names}, out={{out}})", operands, rowwise=True)
 
 
@@ -252,7 +304,7 @@ def _astype(lines: Lines, instruction: Instruction) -> None:
     if x.dtype == lines.spec(instruction).dtype and (x.root.kind != "held" or instruction.kwargs.get("copy") is False):
         lines.values[lines.place(instruction)] = x  # a value is never written again, so that it needs no copy
         return
-    lines.write(instruction, 'np.copyto({out}, {0}, casting="unsafe")', [x], rowwise=True).flops = 0
+    lines.write(instruction, "{out}[...] = {0}", [x], rowwise=True).flops = 0
 
 
 _FEW = 4096
@@ -266,14 +318,14 @@ def _where(lines: Lines, instruction: Instruction) -> None:
     lines.values[place] = out
     write = functools.partial(lines.write_into, rowwise=True)
     if out.size < _FEW or out.dtype.char not in "fd" or getattr(condition, "shape", ()) != out.shape:
-        write(out, instruction, "np.copyto({out}, {0})", [y])
+        write(out, instruction, "{out}[...] = {0}", [y])
         write(out, instruction, "np.copyto({out}, {0}, where={1})", [x, condition, out])
         return
     # NumPy branches for each element, which costs ten times the memory traffic where the branches alternate. Here bits
     # are selected instead, exactly the same ones.
     bits = np.int32 if out.dtype.char == "f" else np.int64
     mask = lines.temporary(instruction, out.shape, bits)
-    write(mask, instruction, "np.copyto({out}, {0})", [condition])
+    write(mask, instruction, "{out}[...] = {0}", [condition])
     write(mask, instruction, "np.negative({0}, out={out})", [mask])
     seen = f"{{0}}.view(np.{np.dtype(bits).name})"
 
@@ -284,7 +336,7 @@ def _where(lines: Lines, instruction: Instruction) -> None:
             number = np.asarray(eval(operand, {"np": np}), out.dtype)  # noqa: S307 - our own text
             return lines.operand(number.view(bits))
         cast = lines.temporary(instruction, operand.shape, out.dtype)
-        write(cast, instruction, 'np.copyto({out}, {0}, casting="unsafe")', [operand])
+        write(cast, instruction, "{out}[...] = {0}", [operand])
         return lines.view_of(cast, seen, instruction.origin)
 
     x, y = as_bits(x), as_bits(y)
@@ -351,24 +403,30 @@ def _position(lines: Lines, instruction: Instruction) -> None:
 
 def _matmul(lines: Lines, instruction: Instruction) -> None:
     a, b = lines.operands(instruction)
-    plain = len(a.shape) == len(b.shape) == 2 and a.dtype == b.dtype and a.dtype.char in "fd"
-    # Of two matrices, np.dot gives what np.matmul does, in less than half of its time where they are small.
-    line = lines.write(instruction, f"np.{'dot' if plain else 'matmul'}({{0}}, {{1}}, out={{out}})", [a, b])
+    plain = len(a.shape) <= len(b.shape) == 2 and a.dtype == b.dtype and a.dtype.char in "fd"
+    # Of two matrices, the method gives what np.matmul does, in less than half of its time where they are small.
+    text = "{0}.dot({1}, out={out})" if plain else "np.matmul({0}, {1}, out={out})"
+    line = lines.write(instruction, text, [a, b])
     line.flops = 2 * line.out.size * a.shape[-1]
 
 
 # Shapes: views, wherever NumPy gives one.
 
 
-def _view_by(text: Callable[[Instruction], str]) -> Callable[[Lines, Instruction], None]:
+def _view_by(text: str | Callable[[Instruction], str]) -> Callable[[Lines, Instruction], None]:
     def lower(lines: Lines, instruction: Instruction) -> None:
         base = lines.operand(instruction.args[0])
         if not isinstance(base, Value):
             _call(lines, instruction)
             return
-        lines.view(instruction, base, text(instruction))
+        lines.view(instruction, base, text if isinstance(text, str) else text(instruction))
 
     return lower
+
+
+def _second(instruction: Instruction) -> Any:
+    """Return the second argument of a word of two, which may be given by its name."""
+    return [*instruction.args, *instruction.kwargs.values()][1]
 
 
 def _axis_of(instruction: Instruction, default: Any = 0) -> str:
@@ -387,36 +445,43 @@ def _reshape(lines: Lines, instruction: Instruction) -> None:
     if isinstance(x, Value) and (x.array is None or x.array.flags.c_contiguous):
         lines.view(instruction, x, f"{{0}}.reshape({text_of(spec.shape)})")
     else:
-        lines.write(instruction, f"np.copyto({{out}}.reshape({text_of(x.shape)}), {{0}})", [x]).flops = 0
+        lines.write(instruction, f"{{out}}.reshape({text_of(x.shape)})[...] = {{0}}", [x]).flops = 0
 
 
 def _getitem(lines: Lines, instruction: Instruction) -> None:
     x, key = instruction.args
-    items: tuple[Any, ...] = key if isinstance(key, tuple) else (key,)  # pyright: ignore[reportUnknownVariableType]
+    items: list[Any] = [*key] if isinstance(key, tuple) else [key]  # pyright: ignore[reportUnknownArgumentType]
+    items = [item.item() if isinstance(item, np.integer) else item for item in items]
     value = lines.operand(x)
-    basic = all(item is None or item is ... or isinstance(item, (int, slice)) for item in items)
-    if not isinstance(value, Value) or not basic or any(isinstance(item, bool) for item in items):
-        if any(type(item) is Place for item in leaves(items)) or not isinstance(value, Value):
-            _indexed(lines, instruction, value, items)
-        else:
-            constants = [lines.operand(item) if isinstance(item, np.ndarray) else text_of(item) for item in items]
-            names = ", ".join(f"{{{number + 1}}}" for number in range(len(items)))
-            _fresh(lines, instruction, f"{{0}}[{names}]", [value, *constants])
+    basic = all(item is None or item is ... or type(item) in (int, slice) for item in items)  # and no Place
+    if not isinstance(value, Value) or not basic:
+        names = ", ".join(f"{{{number + 1}}}" for number in range(len(items)))
+        _fresh(lines, instruction, f"{{0}}[{names}]", [value, *map(lines.operand, items)])
         return
     spec = lines.spec(instruction)
-    text = ", ".join(map(text_of, items))
-    if not spec.shape and ... not in items:
-        text += ", ..."  # an array of no axes, where NumPy would give a number
-    if not spec.shape and value.root.kind == "held":  # a number is a copy: it stays when state is written
-        lines.write(instruction, f"np.copyto({{out}}, {{0}}[{text}])", [value]).flops = 0
+    number = not spec.shape and ... not in items
+    text = ", ".join(map(text_of, [*items, ...] if number else items))  # of no axes, where NumPy would give a number
+    if number and value.root.kind == "held":  # which is a copy: it stays when state is written
+        lines.write(instruction, f"{{out}}[...] = {{0}}[{text}]", [value]).flops = 0
     else:
         lines.view(instruction, value, f"{{0}}[{text or '()'}]")
 
 
-def _indexed(lines: Lines, instruction: Instruction, value: Any, items: Sequence[Any]) -> None:
-    operands = [value, *(lines.operand(item) for item in items)]
-    names = ", ".join(f"{{{number + 1}}}" for number in range(len(items)))
-    _fresh(lines, instruction, f"{{0}}[{names}]", operands)
+def _broadcast_arrays(lines: Lines, instruction: Instruction) -> None:
+    for place, argument in zip(instruction.outputs, instruction.args, strict=True):
+        array = lines.operand(argument)
+        assert place is not None  # noqa: S101 - each has one
+        shape = lines.program.specs[place].shape
+        lines.values[place] = lines.view_of(array, f"np.broadcast_to({{0}}, {text_of(shape)})", instruction.origin)
+        lines.values[place].shape = shape
+
+
+def _unstack(lines: Lines, instruction: Instruction) -> None:
+    (x,) = instruction.args
+    axis = instruction.kwargs.get("axis", 0) % len(lines.operand(x).shape)
+    for number, place in enumerate(instruction.outputs):
+        key = *[slice(None)] * axis, number
+        _getitem(lines, instruction._replace(word="getitem", args=(x, key), kwargs={}, outputs=(place,)))
 
 
 def _joined(name: str) -> Callable[[Lines, Instruction], None]:
@@ -435,8 +500,8 @@ def _joined(name: str) -> Callable[[Lines, Instruction], None]:
 
 def _like(fill: str | None) -> Callable[[Lines, Instruction], None]:
     def lower(lines: Lines, instruction: Instruction) -> None:
-        number = fill if fill is not None else lines.operand(instruction.args[1])
-        lines.write(instruction, "np.copyto({out}, {0})", [number], rowwise=True).flops = 0
+        number = fill if fill is not None else lines.operand(_second(instruction))
+        lines.write(instruction, "{out}[...] = {0}", [number], rowwise=True).flops = 0
 
     return lower
 
@@ -471,15 +536,24 @@ def _random_bits(lines: Lines, instruction: Instruction) -> None:
 # State.
 
 
+COPY = "{out}[...] = {0}"
+
+
 def _assign(lines: Lines, instruction: Instruction) -> None:
     state, value = lines.operands(instruction)
-    cast = isinstance(value, Value) and value.dtype != state.dtype
-    text = 'np.copyto({out}, {0}, casting="unsafe")' if cast else "np.copyto({out}, {0})"
-    lines.write_into(state, instruction, text, [value], rowwise=True).flops = 0
+    lines.write_into(state, instruction, COPY, [value], rowwise=True).flops = 0
 
 
 def _assign_add(lines: Lines, instruction: Instruction) -> None:
     state, value = lines.operands(instruction)
+    kind: str = state.dtype.kind
+    if not state.shape and kind in "fi" and state.dtype.itemsize == 8:
+        # Python's own numbers are of these two types, and a count of NumPy's takes four times as long.
+        source = lines.uncast(value)
+        if isinstance(source, str) or (source.shape == () and source.dtype.kind == kind):
+            number = "{0}" if isinstance(source, str) else "{0}.item()"
+            lines.write_into(state, instruction, f"{{out}}[()] = {{out}}.item() + {number}", [source])
+            return
     lines.write_into(state, instruction, "np.add({0}, {1}, out={out})", [state, value], rowwise=True)
 
 
@@ -500,7 +574,7 @@ def _fresh(lines: Lines, instruction: Instruction, text: str, operands: Sequence
 
 
 def _call(lines: Lines, instruction: Instruction) -> None:
-    """Add a line that calls the word as it is, whose result NumPy allocates."""
+    """Add a line that calls the word as it is, whose result NumPy allocates; if it need not be new, as a copy."""
     operands: list[Any] = []
 
     def written(argument: Any) -> str:
@@ -520,7 +594,14 @@ def _call(lines: Lines, instruction: Instruction) -> None:
     word = instruction.word
     function = written(args.pop(0)) if word == "call" else _function(lines, word)
     texts = [*map(written, args), *(f"{key}={written(value)}" for key, value in instruction.kwargs.items())]
-    _fresh(lines, instruction, f"{function}({', '.join(texts)})", operands)
+    text = f"{function}({', '.join(texts)})"
+    if word in _MAY_SHARE:
+        text = f"map(np.array, {text})" if instruction.several else f"np.array({text})"
+    _fresh(lines, instruction, text, operands)
+
+
+# Words that may return an argument, or a view of one, whose memory is soon written again; views have their own lines.
+_MAY_SHARE = frozenset(("astype", "call", "diff", "einsum", "linalg.matrix_power", "meshgrid", "round"))
 
 
 def _named(lines: Lines, function: Any) -> str:
@@ -558,14 +639,17 @@ LOWERINGS: dict[str, Callable[[Lines, Instruction], None]] = {
     **dict.fromkeys(_REDUCTIONS, _reduction),
     **dict.fromkeys(("argmax", "argmin"), _position),
     **dict.fromkeys(("matmul", "linalg.matmul"), _matmul),
-    **dict.fromkeys(("matrix_transpose", "linalg.matrix_transpose"), _view_by(lambda i: "np.swapaxes({0}, -1, -2)")),
+    **dict.fromkeys(("matrix_transpose", "linalg.matrix_transpose"), _view_by("np.swapaxes({0}, -1, -2)")),
     "expand_dims": _view_by(lambda i: f"np.expand_dims({{0}}, {_axis_of(i)})"),
     "squeeze": _view_by(lambda i: f"np.squeeze({{0}}, {_axis_of(i)})"),
     "permute_dims": _view_by(_permuted),
-    "broadcast_to": _view_by(lambda i: f"np.broadcast_to({{0}}, {text_of(tuple(i.args[1]))})"),
+    "broadcast_to": _view_by(lambda i: f"np.broadcast_to({{0}}, {text_of(tuple(_second(i)))})"),
     "flip": _view_by(lambda i: f"np.flip({{0}}, {_axis_of(i, None)})"),
     "moveaxis": _view_by(lambda i: f"np.moveaxis({{0}}, {text_of(i.args[1])}, {text_of(i.args[2])})"),
     "view": _view_by(lambda i: f"{{0}}[{i.args[1]}:{i.args[2]}].reshape({text_of(i.args[3])})"),
+    **{"real": _view_by("{0}.real"), "imag": _view_by("{0}.imag")},
+    "linalg.diagonal": _view_by(lambda i: f"np.linalg.diagonal({{0}}, offset={text_of(i.kwargs.get('offset', 0))})"),
+    **{"broadcast_arrays": _broadcast_arrays, "unstack": _unstack},
     **{"reshape": _reshape, "getitem": _getitem, "concat": _joined("concatenate"), "stack": _joined("stack")},
     **{"astype": _astype, "where": _where, "clip": _clip, "take": _take, "scatter_add": _scatter_add},
     **{"zeros_like": _like("0"), "ones_like": _like("1"), "full_like": _like(None)},
@@ -581,18 +665,25 @@ def _sigmoid(xp: Any, x: Any) -> Any:
     return xp.reciprocal(xp.exp(xp.negative(x)) + 1.0)
 
 
+def linear_grad(xp: Any, x: Any, kernel: Any, dy: Any, *, input_gradient: bool = True) -> Any:
+    """Return dx, dkernel and dbias: see `layerkit.xp.reference.linear_grad`."""
+    rows_x = xp.reshape(x, (-1, x.shape[-1])) if x.ndim != 2 else x
+    rows_dy = xp.reshape(dy, (-1, dy.shape[-1])) if dy.ndim != 2 else dy
+    dx = xp.matmul(dy, kernel.T) if input_gradient else None
+    # Sums over rows are a product too, which costs a fraction of a reduction.
+    return dx, xp.matmul(rows_x.T, rows_dy), xp.matmul(xp.ones(len(rows_dy), dtype=dy.dtype), rows_dy)
+
+
 def _mean(xp: Any, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
     count = math.prod(x.shape[n] for n in axes)
-    if count == 1:
-        return x[...] if keepdims else xp.squeeze(x, axes)
+    if count == 1 and xp.isdtype(x.dtype, "real floating"):
+        one = xp.astype(x, x.dtype)  # of state, the numbers that it has now
+        return one if keepdims else xp.squeeze(one, axes)
     return xp.sum(x, axis=axis, keepdims=keepdims) / count
 
 
 EXPANSIONS: dict[str, Callable[..., Any]] = {
-    **{"sigmoid": _sigmoid, "mean": _mean},
-    **{
-        word: getattr(reference, word)
-        for word in ("linear", "linear_grad", "softplus", "erfc", "softmax", "log_softmax", "one_hot")
-    },
+    **{"sigmoid": _sigmoid, "mean": _mean, "linear_grad": linear_grad},
+    **{word: getattr(reference, word) for word in ("linear", "softplus", "erfc", "softmax", "log_softmax", "one_hot")},
 }

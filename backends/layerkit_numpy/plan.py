@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.lib.array_utils import byte_bounds
 
-from layerkit_numpy.lines import Line, Lines, Value
+from layerkit_numpy.lines import COPY, Line, Lines, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
+
+SMALL = 4096
+"""Bytes. Of fewer, NumPy takes longer to see that a result may be written over an operand than to compute it."""
 
 
 class Storage:
@@ -69,7 +72,7 @@ class Plan:
         number = 0
         while number < len(lines):
             line = lines[number]
-            if line.text == "np.copyto({out}, {0})" and line.out.root.kind == "held" and self._may_move(number):
+            if line.text == COPY and line.out.root.kind == "held" and self._may_move(number):
                 value, state = line.operands[0], line.out
                 value.storage = state
                 del lines[number]
@@ -80,7 +83,12 @@ class Plan:
         state, value = self.lines[number].out, self.lines[number].operands[0]
         if not isinstance(value, Value) or value.kind != "made" or value.storage is not None:
             return False
-        if value.shape != state.shape or not state.array.flags.c_contiguous or value in self.outputs:
+        if (
+            value.shape != state.shape
+            or value.dtype != state.dtype
+            or not state.array.flags.c_contiguous
+            or any(output.root is value for output in self.outputs)
+        ):
             return False
         span = _span(state)
         first = next(n for n, line in enumerate(self.lines) if value in line.outs)
@@ -170,7 +178,7 @@ class Plan:
 
     def _in_place(self, line: Line, number: int, value: Value, loop: Sequence[Line], *, whole: bool) -> Any:
         """Return the memory of an operand that is not needed any more, and that the result may be written over."""
-        if not line.elementwise or line.out is not value:
+        if not line.elementwise or line.out is not value or value.nbytes < SMALL:
             return None
         for operand in line.values:
             root = operand.root
@@ -185,7 +193,7 @@ class Plan:
                 and root.last == number
                 and not (whole and storage.rows is not None)
                 and all(other is operand or other.root.storage is not storage for other in line.values)
-                and not any(other.root.storage is storage for each in loop for other in _whole(each))
+                and not any(other.root.storage is storage for each in loop for other in _of_other_rows(each))
             ):
                 return storage
         return None
@@ -234,7 +242,12 @@ def _overlaps(value: Value, span: tuple[int, int] | None) -> bool:
 
 def _is(value: Value, state: Value) -> bool:
     """Tell whether a value is this very state, element for element."""
-    return value.shape == state.shape and value.dtype == state.dtype and _span(value) == _span(state)
+    return (
+        value.shape == state.shape
+        and value.dtype == state.dtype
+        and _span(value) == _span(state)
+        and value.array.strides == state.array.strides  # and not its transpose
+    )
 
 
 def has_rows(value: Value, line: Line) -> bool:
@@ -245,9 +258,9 @@ def has_rows(value: Value, line: Line) -> bool:
     ) or value is line.out
 
 
-def _whole(line: Line) -> list[Value]:
-    """Return the operands that a line takes whole, whichever rows it is run over."""
-    return [value for value in line.values if not has_rows(value, line)]
+def _of_other_rows(line: Line) -> list[Value]:
+    """Return the operands of which a line takes more, or others, than the rows that it is run over."""
+    return [value for value in line.values if not has_rows(value, line) or not _of_any_rows(value)]
 
 
 def _of_any_rows(value: Value) -> bool:
@@ -265,6 +278,8 @@ def _crosses(line: Line, loop: Sequence[Line]) -> bool:
     """Tell whether a line, in one loop with these, would meet rows that another round has written, or is to write."""
     for one, other in [(line, line), *((line, each) for each in loop), *((each, line) for each in loop)]:
         span = _span(other.out)
+        if _overlaps(one.out, span) and not _is(one.out, other.out):
+            return True
         for value in one.values:
             whole = not has_rows(value, one)
             if value.root is other.out.root and value.root.kind == "made":

@@ -207,7 +207,7 @@ class Source:
             f"memory = np.empty({self.plan.nbytes + ALIGNMENT}, np.uint8)\n"
             f"memory = memory[-memory.ctypes.data % {ALIGNMENT} :]\n"
         )
-        return (memory if self.plan.nbytes else "") + "\n".join(self._once) + "\n"
+        return (memory if self.buffers else "") + "\n".join(self._once) + "\n"
 
     def rounds(self, line: Line) -> int:
         """Return how many times a line runs in a step."""
@@ -224,11 +224,7 @@ class Source:
         """
         body = self.body if body is None else body
         lines = [f"def {name}({', '.join(self.arguments)}):"]
-        indent = "    "
-        if any("np.exp(" in text for text, _ in body):
-            lines.append('    with np.errstate(over="ignore"):  # exp may overflow to inf, whose reciprocal is right')
-            indent = "        "
-        lines += [indent + text for text, _ in body]
+        lines += [f"    {text}" for text, _ in body]
         if self.result:
             lines.append(f"    return {self.result}")
         elif not body:

@@ -583,10 +583,7 @@ class Model(Layer):
             if class_weight is not None:
                 data.weigh_classes(class_weight)
             self._prepare(step, data, training=training)
-        step.look_again()
-        step.reset()
-        (step.train if training else step.test)(*next(data.batches()))
-        logs = step.logs()
+        logs = loop.on_batch(step, next(data.batches()), training=training)
         return logs if return_dict else _as_keras_does(logs)
 
     def predict_on_batch(self, x: Any) -> Any:

@@ -233,7 +233,7 @@ def _transpose(a: RecordedArray, axes: Any = None) -> RecordedArray:
     return a.transpose(*(axes or ()))
 
 
-def _einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
+def _einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:  # noqa: ARG001 - no part of its meaning
     return recorder_of(operands).einsum(subscripts, *operands)
 
 

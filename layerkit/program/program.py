@@ -108,7 +108,8 @@ class Program:
     def simplified(self) -> Program:
         """Return the program without words whose results nobody uses, and without words that repeat an earlier one."""
         merged, outputs = _merged(self.instructions, self.states, self.outputs)
-        live = _live(merged, outputs)
+        straight, outputs = _without_detours(merged, self.states, self.specs, outputs)
+        live = _live(straight, outputs)
         return Program(self.name, self.inputs, outputs, self.states, self.specs, live)
 
     def difference(self, other: Program, xp: Backend) -> tuple[Instruction, str] | None:
@@ -230,13 +231,23 @@ def _live(instructions: Sequence[Instruction], outputs: Sequence[Place]) -> list
     return kept[::-1]
 
 
+def _in_memory(instructions: Sequence[Instruction], states: dict[Place, State]) -> set[Any]:
+    """Return the places of what changes as state is written: state, and views of it."""
+    found: set[Any] = set(states)
+    for instruction in instructions:
+        shares = instruction.word in VIEWS or instruction.kwargs.get("copy") is False
+        if shares and not found.isdisjoint(instruction.places()):
+            found.update(instruction.outputs)
+    return found
+
+
 def _merged(
     instructions: Sequence[Instruction], states: dict[Place, State], outputs: tuple[Place, ...]
 ) -> tuple[list[Instruction], tuple[Place, ...]]:
     """Let words that were called with the same arguments share their result."""
     found: dict[Any, Instruction] = {}
     same: dict[Any, Any] = {}
-    in_memory: set[Any] = set(states)  # what changes as state is written
+    in_memory = _in_memory(instructions, states)
     writes = 0
     kept: list[Instruction] = []
     for original in instructions:
@@ -246,13 +257,38 @@ def _merged(
             writes += 1
         else:
             changes = not in_memory.isdisjoint(places)
-            if changes and (word in VIEWS or instruction.kwargs.get("copy") is False):
-                in_memory.update(instruction.outputs)
             if word not in _ONCE:
                 key = (_key((word, instruction.args, instruction.kwargs)), writes if changes else -1)
                 earlier = found.setdefault(key, instruction)
                 if earlier is not instruction:
                     same.update(zip(instruction.outputs, earlier.outputs, strict=True))
+                    continue
+        kept.append(instruction)
+    return kept, tuple(same.get(place, place) for place in outputs)
+
+
+def _without_detours(
+    instructions: Sequence[Instruction],
+    states: dict[Place, State],
+    specs: Sequence[Spec],
+    outputs: tuple[Place, ...],
+) -> tuple[list[Instruction], tuple[Place, ...]]:
+    """Leave out what is multiplied by the power of two that it was divided by: the mean that is summed again."""
+    divided: dict[Any, Any] = {}
+    same: dict[Any, Any] = {}
+    in_memory = _in_memory(instructions, states)
+    kept: list[Instruction] = []
+    for original in instructions:
+        instruction = original._replace(args=_renamed(original.args, same), kwargs=_renamed(original.kwargs, same))
+        if instruction.word in ("divide", "multiply") and not instruction.kwargs:
+            x, number = instruction.args
+            if type(x) is Place and type(number) in (int, float):
+                (result,) = instruction.outputs
+                if instruction.word == "divide" and specs[x].dtype == specs[result or 0].dtype:
+                    if x not in in_memory:  # or it may be another when it is multiplied
+                        divided[result] = x, number
+                elif x in divided and divided[x][1] == number and math.frexp(number)[0] == 0.5:
+                    same[result] = divided[x][0]
                     continue
         kept.append(instruction)
     return kept, tuple(same.get(place, place) for place in outputs)

@@ -174,6 +174,12 @@ def row_order(seed: int, rows: int) -> Callable[[int], NDArray[Any]]:
     return order
 
 
+# exp may overflow to inf in a sigmoid, whose reciprocal is the right answer, 0. Said once for all steps: a program that
+# said so itself would spend a tenth of a small step on it.
+_overflow_is_right = np.errstate(over="ignore")
+
+
+@_overflow_is_right
 def train(
     step: Step,
     batches: Batches,
@@ -251,6 +257,16 @@ def train(
             callbacks("on_train_end", logs=logs)
 
 
+@_overflow_is_right
+def on_batch(step: Step, batch: Batch, *, training: bool) -> dict[str, float]:
+    """Take one step, and return the loss and the metrics of this batch."""
+    step.look_again()
+    step.reset()
+    (step.train if training else step.test)(*batch)
+    return step.logs()
+
+
+@_overflow_is_right
 def evaluate(
     step: Step,
     batches: Batches,
@@ -282,6 +298,7 @@ def evaluate(
     return logs
 
 
+@_overflow_is_right
 def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress: Progress) -> NDArray[Any]:
     """Return the outputs of one pass over the data, on the host."""
     xp = step.xp

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from layerkit import metrics as metrics_room
 from layerkit.changes import moves
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError, UnknownNameError
+from layerkit.layers.penalties import collecting, total_penalty
 from layerkit.metrics import Mean
 from layerkit.names import nearest
 from layerkit.program import inference
@@ -75,6 +76,8 @@ class Step:
         self._resolved: tuple[Any, ...] | None = None
         self._targets: list[tuple[str, State]] = []
         self._known: frozenset[str] = frozenset()
+        self._regularized: dict[Variable, str] = {}
+        self._constrained: list[Variable] = []
         self._planned: int | None = None
         names = _names(metrics, weighted_metrics)
         self.names = names if loss is not None else names[1:]
@@ -119,11 +122,19 @@ class Step:
         self._targets = [
             (name, self.optimizer.gradient(variable)) for name, variable in named.items() if variable in chosen
         ]
+        self._regularized = self._with_regularizers()
+        self._constrained = [variable for variable in trainable if variable.constraint is not None]
         self._planned = moves()
+
+    def _with_regularizers(self) -> dict[Variable, str]:
+        """Return the weights that are trained and have a penalty, and their names."""
+        named = {variable: name for name, variable in self.model.named_weights().items()}
+        return {weight: named[weight] for weight in self.model.trainable_weights if weight.regularizer is not None}
 
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
         planned: dict[str, Any] = {"_planned": None, "_targets": [], "training": None, "testing": None}
+        planned |= {"_regularized": {}, "_constrained": []}
         return {**self.__dict__, **planned}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -180,19 +191,17 @@ class Step:
 
     def train(self, x: Any, y: Any, sample_weight: Any, *, eagerly: bool = False) -> None:
         """Take one training step, on arrays of the host or of the model's backend."""
-        xp = self.model.xp
-        with xp.on_device():
-            arrays = [xp.asarray(array) for array in (x, y, sample_weight) if array is not None]
+        with self.model.xp.on_device():
             if eagerly:
-                self._train(xp, *arrays)
+                xp = self.model.xp
+                self._train(xp, *[xp.asarray(array) for array in (x, y, sample_weight) if array is not None])
             else:
-                self.training(*arrays)
+                self.training(x, y, sample_weight)
 
     def test(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Measure one batch, without training."""
-        xp = self.model.xp
-        with xp.on_device():
-            self.testing(*[xp.asarray(array) for array in (x, y, sample_weight) if array is not None])
+        with self.model.xp.on_device():
+            self.testing(x, y, sample_weight)
 
     def _train(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
         total, y_pred, gradients = self.gradients(xp, x, y, sample_weight)
@@ -205,15 +214,18 @@ class Step:
             require_gradients(gradients, {}, self._known)
         self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)  # first: a metric may find that y does not fit
         self.optimizer.update(xp)
+        for variable in self._constrained:
+            xp.assign(variable.value, variable.constraint.call(xp, variable.value))
 
     def gradients(
         self, xp: Backend, x: Array, y: Array, sample_weight: Array | None
     ) -> tuple[Array, Array, dict[str, Array]]:
-        """Return the loss, the output, and the gradients of the loss by name of weight."""
+        """Return the loss with all penalties, the output, and the gradients of that loss by name of weight."""
         model, loss = self.model, self.loss
         if loss is None:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
-        y_pred, saved = model.run_forward(xp, x, training=True)
+        with collecting() as penalties:
+            y_pred, saved = model.run_forward(xp, x, training=True)
         try:
             values, loss_saved = loss.forward(xp, y, y_pred)
             total, dvalues = loss.reduce(xp, y, values, sample_weight)
@@ -223,10 +235,19 @@ class Step:
             raise
         if getattr(dy, "shape", None) != y_pred.shape:
             raise _wrong_loss(loss, dy, y_pred.shape)
-        return total, y_pred, model.run_backward(xp, saved, dy, input_gradient=False)[1]
+        gradients = model.run_backward(xp, saved, dy, input_gradient=False)[1]
+        regularized = self._regularized if self._planned == moves() else self._with_regularizers()
+        if regularized:
+            gradients = dict(gradients)
+        for variable, name in regularized.items():
+            penalty, dweight = variable.regularizer.penalty_and_gradient(xp, variable.value)
+            penalties.append(penalty)
+            if name in gradients:  # where it is not, who asks for it will say so
+                gradients[name] = gradients[name] + dweight
+        return total_penalty(xp, total, penalties), y_pred, gradients
 
     def _test(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
-        with inference():
+        with inference(), collecting() as penalties:
             y_pred, _ = self.model.run_forward(xp, x, training=False)
         total: Any = 0.0
         if self.loss is not None:
@@ -234,6 +255,9 @@ class Step:
                 with inference():
                     values, _ = self.loss.forward(xp, y, y_pred)
                 total, _ = self.loss.reduce(xp, y, values, sample_weight)
+                for variable in self._with_regularizers() if self._planned != moves() else self._regularized:
+                    penalties.append(variable.regularizer.call(xp, variable.value))
+                total = total_penalty(xp, total, penalties)
             except Exception as error:
                 say_where(error, self.loss, "the loss", y_true=y, y_pred=y_pred)
                 raise
@@ -283,17 +307,17 @@ class Inference:
 
     def labelled(self) -> Iterator[tuple[Any, str, Origin]]:
         """Yield the methods whose words a captured step shows under a name of their own."""
+        return labelled_layers(self.model)
+
     def look_again(self) -> None:
         """Before the next batch, look whether what the step depends on is as it was."""
         self.predicting.look_again()
-
-        return labelled_layers(self.model)
 
     def predict(self, x: Any) -> Array:
         """Return the outputs for a batch, on the model's backend."""
         xp = self.model.xp
         with xp.on_device():
-            return self.predicting(xp.asarray(x))
+            return self.predicting(x)
 
     def _predict(self, xp: Backend, x: Array) -> Array:
         with inference():
