@@ -168,7 +168,7 @@ class _Walk:
         if id(state) in self._met:
             return self.other(state)
         self._met.add(id(state))
-        array = state._array
+        array = state.array
         self.kept += (state, array)
         about = state.__dict__.get
         nodes = {"trainable": (bool, about("_trainable") is True)}
@@ -221,20 +221,23 @@ class _Walk:
         unused = getattr(cls, "_bookkeeping", None)
         if unused is None:  # no Configurable: nobody counts what is set on it
             self.settled, unused = False, ()
-        around = self._framework
+        around, self._framework = self._framework, False
         nodes: dict[str, Node] = {}
         for name, value in item.__dict__.items():
-            if name not in unused:
-                kind = _type(value)
-                if kind in _PLAIN:
-                    nodes[name] = kind, value
-                    continue
+            if name in unused:
+                continue
+            kind = _type(value)
+            if kind in _PLAIN:
+                nodes[name] = kind, value
+            elif kind in _EMPTY:
                 self._framework = name in _OF_THE_FRAMEWORK or (package == "layerkit" and name[0] == "_")
-                if kind in _EMPTY and not value:
+                if value:
+                    nodes[name] = self.value(value, depth, package)
+                else:
                     nodes[name] = _EMPTY[kind]
                     self.settled &= self._framework or kind in (tuple, frozenset)
-                else:
-                    nodes[name] = self.value(value, depth, package)
+            else:
+                nodes[name] = self.value(value, depth, package)
         self._framework = around
         reads: dict[str, Node] = {}
         for base in _users_bases(cls):
