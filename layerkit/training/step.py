@@ -12,6 +12,7 @@ from layerkit.metrics import Mean
 from layerkit.names import nearest
 from layerkit.program import inference
 from layerkit.training.capture import CapturedStep, labelled_layers, origin
+from layerkit.training.totals import Totals
 from layerkit.training.trouble import say_where
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Step:
         self.weighted: list[Metric] = []
         self.all_metrics: list[Metric] = [] if loss is None else [self.loss_total]
         """The mean loss if there is one, and the metrics."""
+        self._totals = Totals(self.all_metrics)
         self._resolved: tuple[Any, ...] | None = None
         self._targets: list[tuple[str, State]] = []
         self._known: frozenset[str] = frozenset()
@@ -103,6 +105,7 @@ class Step:
             for group in self.identifiers
         )
         self.all_metrics = [*self.all_metrics[: self.loss is not None], *self.metrics, *self.weighted]
+        self._totals = Totals(self.all_metrics)
         self._resolved = shapes
 
     @property
@@ -143,13 +146,11 @@ class Step:
 
     def reset(self) -> None:
         """Forget all batches."""
-        for metric in self.all_metrics:
-            metric.reset_state()
+        self._totals.reset()
 
     def logs(self) -> dict[str, float]:
         """Read the loss and the metrics from the device."""
-        measured = [metric.result() for metric in self.all_metrics]
-        return dict(zip(self.names, measured, strict=False))
+        return dict(zip(self.names, self._totals.results(), strict=False))
 
     # What a captured step is told.
 

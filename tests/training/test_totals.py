@@ -1,0 +1,105 @@
+"""Totals of metrics: read and forgotten together, and right where they cannot be."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from layerkit.metrics import Mean, MeanAbsoluteError, Metric
+from layerkit.testing import StrictBackend
+from layerkit.training.totals import Totals
+
+if TYPE_CHECKING:
+    from layerkit.xp import Array, Backend
+
+
+class RootMean(Mean):
+    """The square root of a mean: totals of a mean, and a formula of its own."""
+
+    def compute(self, xp: Backend) -> Array:
+        return xp.sqrt(super().compute(xp))
+
+
+class Largest(Metric):
+    """No mean at all."""
+
+    operands = ("values",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = self.add_variable("largest")
+
+    def update(self, xp: Backend, values: Array, sample_weight: Array | None = None) -> None:  # type: ignore[override]
+        xp.assign(self.largest, xp.maximum(self.largest, xp.astype(xp.max(values), xp.float64)))
+
+    def compute(self, xp: Backend) -> Array:
+        return self.largest
+
+
+def measured(metrics: list[Any], *values: list[float]) -> list[float]:
+    """Return what the metrics, which have been reset, say of these batches."""
+    totals = Totals(metrics)
+    totals.reset()
+    for batch in values:
+        for metric in metrics:
+            metric.update_state(np.array(batch))
+    return totals.results()
+
+
+def test_means_and_others_are_measured_beside_each_other() -> None:
+    metrics = [Mean("a"), Largest(), RootMean("b"), Mean("c")]
+    assert measured(metrics, [1, 4], [7]) == [4, 7, 2, 4]
+    assert measured(metrics, [9]) == [9, 9, 3, 9]
+    assert measured(metrics) == [0, 0, 0, 0]
+    assert Totals([]).results() == []
+
+
+def test_all_means_are_read_in_one_transfer() -> None:
+    xp = StrictBackend.open("")
+    metrics = [Mean(str(number)).to(xp) for number in range(3)]
+    totals = Totals(metrics)
+    totals.reset()
+    for number, metric in enumerate(metrics):
+        metric.update_state([number])
+    before = xp.transfers.to_host
+    assert totals.results() == [0, 1, 2]
+    assert xp.transfers.to_host == before + 1
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_metric_of_two_models_is_forgotten_without_the_others(first: int) -> None:
+    shared = Mean("shared")
+    groups = [[Mean("a"), shared], [shared, Mean("b")]]
+    both = [Totals(group) for group in groups]
+    for totals in (both[first], both[1 - first]):
+        totals.reset()
+    for metric in (groups[0][0], shared, groups[1][1]):
+        metric.update_state([3.0])
+    both[0].reset()
+    assert both[0].results() == [0, 0]
+    assert both[1].results() == [0, 3]
+
+
+def test_a_copy_has_totals_of_its_own() -> None:
+    metrics = [Mean(), MeanAbsoluteError()]
+    totals = Totals(metrics)
+    totals.reset()
+    metrics[0].update_state([2.0])
+    twin = copy.deepcopy(totals)
+    assert twin.results() == [2, 0]
+    twin.reset()
+    assert (totals.results(), twin.results()) == ([2, 0], [0, 0])
+
+
+def test_totals_are_found_where_they_have_moved() -> None:
+    metric = Mean()
+    totals = Totals([metric])
+    totals.reset()
+    metric.update_state([2.0])
+    metric.to("strict")
+    assert totals.results() == [2]
+    totals.reset()
+    assert metric.result() == 0
