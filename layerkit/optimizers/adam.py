@@ -65,4 +65,4 @@ class Adam(Optimizer):
         changed = {"momentum": m, "velocity": v}
         if self.amsgrad:
             v = changed["velocity_hat"] = xp.maximum(slots["velocity_hat"], v)
-        return -(m * step_size) / (xp.sqrt(v) + self.epsilon), changed
+        return m * -step_size / (xp.sqrt(v) + self.epsilon), changed
