@@ -70,17 +70,21 @@ def test_all_means_are_read_in_one_transfer() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_metric_of_two_models_is_forgotten_without_the_others(first: int) -> None:
-    shared = Mean("shared")
-    groups = [[Mean("a"), shared], [shared, Mean("b")]]
-    both = [Totals(group) for group in groups]
+@pytest.mark.parametrize("others", [[], [Mean("b")]])
+def test_a_metric_of_two_models_is_forgotten_without_the_others(first: int, others: list[Mean]) -> None:
+    shared, alone = Mean("shared"), Mean("a")
+    both = [Totals([shared, alone]), Totals([shared, *others])]
     for totals in (both[first], both[1 - first]):
         totals.reset()
-    for metric in (groups[0][0], shared, groups[1][1]):
+    for metric in (shared, alone, *others):
         metric.update_state([3.0])
+    both[1].reset()
+    assert both[1].results() == [0, *(0 for _ in others)]
+    assert both[0].results() == [0, 3]
+    alone.reset_state()
+    shared.update_state([5.0])
     both[0].reset()
     assert both[0].results() == [0, 0]
-    assert both[1].results() == [0, 3]
 
 
 def test_a_copy_has_totals_of_its_own() -> None:
