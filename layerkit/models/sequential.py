@@ -112,8 +112,8 @@ class Sequential(Model):
                 f"{self.name}: a model and its layers must live on one backend. Received: {layer.name} on "
                 f"{elsewhere.xp}, in a model on {self.xp}. Move it with {layer.name}.to({str(self.xp)!r})."
             )
-        others = {other.name for _, other in self._stack if other is not layer}
-        if layer.name in others:
+        others = self._children
+        if others.get(layer.name, layer) is not layer:
             if layer._name is not None:
                 raise ArgumentError(
                     f"{self.name}: each layer must have a name of its own. Received: {layer.name!r} twice. "
