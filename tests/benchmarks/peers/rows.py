@@ -87,7 +87,7 @@ def mlp(*, short: bool) -> Iterator[Row]:
     """Yield the lines of ordinary networks."""
     sizes = ((512, 128, "≤ 0.9"), (512, 32, "≤ 1.0"), (512, 1024, "≤ 1.0"), (64, 128, "≤ 1.0"), (2048, 128, "≤ 1.0"))
     for width, batch_size, reach in sizes:
-        for optimizer, rate in (("SGD", 0.01), ("Adam", 0.001)):
+        for optimizer, rate in (("SGD", 0.01), ("Adam", 0.0001)):
             steps = 2 if short else min(100, max(6, 6400 // batch_size)) if width < 2048 else 15
             rows, inputs, units, batch = steps * batch_size, 784, width, batch_size
             if short:
