@@ -118,7 +118,7 @@ class Configurable:
             bound.apply_defaults()
             kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
             own = {name: value for name, value in list(bound.arguments.items())[1:] if kinds[name] is not rest}
-            config.update(own)
+            config.update((name, value) for name, value in own.items() if name not in config)
             if rest not in kinds.values():
                 break
             args, kwargs = (), next(value for name, value in bound.arguments.items() if kinds[name] is rest)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import Unpack, override
 
-from layerkit import initializers
+from layerkit import constraints, initializers, regularizers
 from layerkit.checks import check_count, check_flag
 from layerkit.errors import ShapeError
 from layerkit.layers import activations
@@ -15,6 +15,7 @@ from layerkit.layers.layer import Layer, LayerArguments, Shape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from layerkit.layers.identifiers import ConstraintLike, InitializerLike, RegularizerLike
     from layerkit.xp.backend import Array, Backend
 
 
@@ -31,6 +32,10 @@ class Dense(Layer):
         use_bias: whether there is a bias.
         kernel_initializer: draws the kernel; default Glorot uniform (Glorot and Bengio, AISTATS 2010, eq. 16).
         bias_initializer: draws the bias; default zeros.
+        kernel_regularizer: a penalty on the kernel, added to the loss: ``"l2"``, ``L2(1e-4)``.
+        bias_regularizer: a penalty on the bias.
+        kernel_constraint: a projection of the kernel after each update: ``MaxNorm(3)``.
+        bias_constraint: a projection of the bias after each update.
         kwargs: what every `Layer` takes.
 
     Shapes:
@@ -49,8 +54,13 @@ class Dense(Layer):
         units: int,
         activation: str | Layer | Callable[..., Any] | None = None,
         use_bias: bool = True,
-        kernel_initializer: str | initializers.Initializer | Callable[..., Any] = "glorot_uniform",
-        bias_initializer: str | initializers.Initializer | Callable[..., Any] = "zeros",
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        *,
+        kernel_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
@@ -59,13 +69,21 @@ class Dense(Layer):
         self.use_bias = check_flag("Dense", use_bias=use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
 
     @override
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)
-        features = input_shape[-1]
-        self.kernel = self.add_weight("kernel", (features, self.units), self.kernel_initializer)  # type: ignore[arg-type]
-        self.bias = self.add_weight("bias", (self.units,), self.bias_initializer) if self.use_bias else None
+        kernel = self.kernel_initializer, self.kernel_regularizer, self.kernel_constraint
+        bias = self.bias_initializer, self.bias_regularizer, self.bias_constraint
+        self.kernel = self._weight("kernel", (input_shape[-1] or 0, self.units), *kernel)
+        self.bias = self._weight("bias", (self.units,), *bias) if self.use_bias else None
+
+    def _weight(self, name: str, shape: tuple[int, ...], initializer: Any, regularizer: Any, constraint: Any) -> Any:
+        return self.add_weight(name, shape, initializer, regularizer=regularizer, constraint=constraint)
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
-from layerkit import initializers
+from layerkit import constraints, initializers, regularizers
 from layerkit.changes import note_move
 from layerkit.checks import check_count, check_flag, check_lengths, check_name, fits, is_a, shown
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
+from layerkit.layers.penalties import TapeOfPenalties, activity_penalties, collected, collecting, plus
 from layerkit.names import snake_case
-from layerkit.nested import are_shapes, filled, leaves, mapped_shapes, shape_of, shapes_fit
+from layerkit.nested import are_shapes, filled, leaves, mapped_shapes, of_any_batch, shape_of, shapes_fit
 from layerkit.program import RecordedArray, Recorder, Tape, active_recorder, inference, not_recording, recording
 from layerkit.program.array import recorder_of
 from layerkit.xp.conversion import as_numbers
@@ -57,6 +58,7 @@ class LayerArguments(TypedDict, total=False):
     trainable: bool
     input_shape: tuple[int | None, ...] | None
     input_dim: int | None
+    activity_regularizer: Any
 
 
 class Layer(HoldsState, Configurable):
@@ -92,6 +94,7 @@ class Layer(HoldsState, Configurable):
         trainable: whether training may change the weights.
         input_shape: shape of one row of x, without the batch; Keras's older way to say what `Input` says.
         input_dim: the same for rows of one axis.
+        activity_regularizer: a penalty on the output, divided by the number of rows, that is added to the loss.
 
     Raises:
         ArgumentError: an argument is unknown, or out of its range.
@@ -131,6 +134,7 @@ class Layer(HoldsState, Configurable):
             _children={},
             _home=None,
             declared_input_shape=None,
+            activity_regularizer=None,
         )
         return self
 
@@ -153,6 +157,7 @@ class Layer(HoldsState, Configurable):
         trainable: bool = True,
         input_shape: tuple[int | None, ...] | None = None,
         input_dim: int | None = None,
+        activity_regularizer: str | regularizers.Regularizer | Callable[..., Any] | None = None,
     ) -> None:
         kind = type(self).__name__
         if name is not None and (not isinstance(name, str) or not name or "/" in name):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -162,6 +167,7 @@ class Layer(HoldsState, Configurable):
         self._name = name
         self._dtype = dtype
         self._trainable = check_flag(kind, trainable=trainable)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         if input_dim is not None and input_shape is not None:
             raise ArgumentError(
                 f"{kind}: give input_shape, or input_dim. Received: input_shape={input_shape}, input_dim={input_dim}"
@@ -202,7 +208,17 @@ class Layer(HoldsState, Configurable):
     def forward(self, xp: Backend, x: Arrays, *args: Any, **kwargs: Any) -> tuple[Arrays, Any]:
         """Return y and what `backward` will need. A layer with `call` need not define it: the call is recorded."""
         self.check_differentiable()
-        return Tape.record_if_wanted(xp, functools.partial(self.call, **kwargs), x)
+        penalties = collected()
+        if penalties is None:
+            return Tape.record_if_wanted(xp, functools.partial(self.call, **kwargs), x)
+
+        def with_penalties(xp: Backend, x: Arrays) -> tuple[Arrays, list[Array]]:
+            with collecting() as own:
+                return self.call(xp, x, **kwargs), own
+
+        (y, own), tape = Tape.record_if_wanted(xp, with_penalties, x)
+        penalties += own
+        return y, None if tape is None else TapeOfPenalties(tape, own)
 
     def backward(
         self, xp: Backend, saved: Any, dy: Arrays, *args: Any, **kwargs: Any
@@ -213,6 +229,8 @@ class Layer(HoldsState, Configurable):
         """
         self.check_differentiable()
         named = {name: variable for name, variable in self.named_weights().items() if variable.trainable}
+        if isinstance(saved, TapeOfPenalties):
+            saved, dy = saved.tape, saved.seeds(xp, dy)
         (dx,), gradients = saved.gradients(dy, list(named.values()))
         return dx, dict(zip(named, gradients, strict=True))
 
@@ -285,6 +303,8 @@ class Layer(HoldsState, Configurable):
         *,
         dtype: str | None = None,
         trainable: bool = True,
+        regularizer: str | regularizers.Regularizer | Callable[..., Any] | None = None,
+        constraint: str | constraints.Constraint | Callable[..., Any] | None = None,
     ) -> Any:
         """Make a weight, in `build`. Assigned to an attribute, it reads as the plain array of the layer's backend.
 
@@ -295,6 +315,8 @@ class Layer(HoldsState, Configurable):
                 zeros for other than floats.
             dtype: by default the layer's.
             trainable: False for state that the layer changes itself, by ``xp.assign``.
+            regularizer: a penalty that is added to the loss as long as the weight is trained.
+            constraint: a projection that is applied after each update of the optimizer.
 
         Raises:
             ArgumentError: the layer has a weight of this name already, or an argument is out of its range.
@@ -322,8 +344,26 @@ class Layer(HoldsState, Configurable):
             values = home.xp.broadcast_to(home.xp.zeros((), dtype=getattr(home.xp, kind)), shape)
         variable = Variable(home.xp, values, kind, name, trainable=trainable)
         variable.path = path
+        variable.regularizer, variable.constraint = regularizers.get(regularizer), constraints.get(constraint)
         self._variables[name] = variable
         return variable
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a number to the loss that is trained and reported, in `call`: an array of shape (), or several in a list.
+
+        Its derivative is found with that of the output. Where nobody trains or measures, it is ignored.
+
+        Raises:
+            ShapeError: it is no single number.
+        """
+        penalties = collected()
+        for value in leaves(loss):
+            if getattr(value, "shape", None) != ():
+                raise ShapeError(
+                    f"{self.name}: add_loss takes one number, an array of shape (). Received: {shown(value)}"
+                )
+            if penalties is not None:
+                penalties.append(value)
 
     def add_stream(self, name: str = "random", seed: int | None = None) -> RandomStream:
         """Make a source of random numbers, in `build`: the same numbers on every backend, for one seed.
@@ -528,7 +568,7 @@ class Layer(HoldsState, Configurable):
 
         shape = None if input_shape is None else mapped_shapes(checked, input_shape)
         if self.built:
-            if shape is not None and _of_any_batch(shape) != _of_any_batch(self.input_shape):
+            if shape is not None and of_any_batch(shape) != of_any_batch(self.input_shape):
                 raise ShapeError(
                     f"{self.name}: a layer is built once. Received: build({shape}), after build({self.input_shape})"
                 )
@@ -578,12 +618,25 @@ class Layer(HoldsState, Configurable):
 
     def run_forward(self, xp: Backend, x: Arrays, *, training: bool = False) -> tuple[Arrays, Any]:
         """Call `forward` with the keywords that it takes."""
-        return self.forward(xp, x, training=training) if self.takes_training else self.forward(xp, x)
+        result = self.forward(xp, x, training=training) if self.takes_training else self.forward(xp, x)
+        return result if self.activity_regularizer is None else self._penalized(xp, *result)
+
+    def _penalized(self, xp: Backend, y: Arrays, saved: Any) -> tuple[Arrays, Any]:
+        """Collect the penalty on the output, and keep its derivative beside what `backward` will need."""
+        penalties = collected()
+        if penalties is None or self.activity_regularizer is None:
+            return y, (saved, None)
+        found, gradient = activity_penalties(xp, self.activity_regularizer, y)
+        penalties += found
+        return y, (saved, gradient)
 
     def run_backward(
         self, xp: Backend, saved: Any, dy: Arrays, *, input_gradient: bool = True
     ) -> tuple[Arrays, dict[str, Array]]:
         """Call `backward` with the keywords that it takes."""
+        if self.activity_regularizer is not None:
+            saved, more = saved
+            dy = dy if more is None else plus(dy, more)
         if self.takes_input_gradient:
             result = self.backward(xp, saved, dy, input_gradient=input_gradient)
         else:
@@ -616,7 +669,7 @@ class Layer(HoldsState, Configurable):
             x = self._as_input(xp, x, several=several)
             if self._home is None:
                 self.settle(Home(xp, self.dtype, fresh_seed(), self.name))
-            self.build_in_place(_of_any_batch(shape_of(x)))
+            self.build_in_place(of_any_batch(shape_of(x)))
         xp = self.xp if self.variables else owner or self.xp
         recorder = active_recorder()
         if recorder is not None and recorder.root is getattr(xp, "root", xp):
@@ -632,7 +685,7 @@ class Layer(HoldsState, Configurable):
         if not (shapes_fit(shape_of(x), self.input_shape) if several else fits(tuple(x.shape), self.input_shape)):
             self.compute_output_shape(shape_of(x))  # names the layer where x does not fit
         with xp.on_device():
-            if isinstance(xp, Recorder):
+            if isinstance(xp, Recorder) and xp.differentiates:
                 return self._recorded(xp, x, training=training)
             with inference():  # nobody will ask for a derivative
                 return self.run_forward(xp, x, training=training)[0]
@@ -647,10 +700,13 @@ class Layer(HoldsState, Configurable):
         """Run as a part of something that is recorded. A backward of one's own is used there too."""
         if type(self).backward is Layer.backward:
             self.check_differentiable()
-            return self.call(recorder, x, **({"training": training} if self.takes_training else {}))
+            y = self.call(recorder, x, **({"training": training} if self.takes_training else {}))
+            if self.activity_regularizer is not None and collected() is not None:
+                self.add_loss(activity_penalties(recorder, self.activity_regularizer, y)[0])
+            return y
         names = {variable: name for name, variable in self.named_weights().items() if variable.trainable}
-        y: Any = None
         saved: Any = None
+        y = None
         shape = shape_of(x)
 
         def forward(x: Arrays, *_: Array) -> Any:
@@ -698,13 +754,6 @@ def _once(build: Callable[..., None]) -> Callable[..., None]:
         self.build_once(build, input_shape)
 
     return wrapped
-
-
-def _of_any_batch(shape: Shapes) -> Shapes:
-    def any_batch(shape: Shape) -> Shape:
-        return (None, *shape[1:])
-
-    return mapped_shapes(any_batch, shape)
 
 
 def _holds_arrays(x: Any) -> bool:

@@ -204,7 +204,12 @@ class Sequential(Model):
         try:
             for _, layer in self._stack:
                 shape = getattr(x, "shape", None) or shape_of(x)  # between two layers there may be several arrays
-                x, saved = layer.forward(xp, x, training=training) if layer.takes_training else layer.forward(xp, x)
+                if layer.activity_regularizer is not None:
+                    x, saved = layer.run_forward(xp, x, training=training)
+                elif layer.takes_training:
+                    x, saved = layer.forward(xp, x, training=training)
+                else:
+                    x, saved = layer.forward(xp, x)
                 tape.append((saved, shape))
         except Exception as error:
             say_where(error, layer, "the forward pass of", x=x)

@@ -79,6 +79,7 @@ class Step:
         self._targets: list[tuple[str, State]] = []
         self._known: frozenset[str] = frozenset()
         self._regularized: dict[Variable, str] = {}
+        self._looked: int | None = None
         self._constrained: list[Variable] = []
         self._planned: int | None = None
         names = _names(metrics, weighted_metrics)
@@ -125,19 +126,22 @@ class Step:
         self._targets = [
             (name, self.optimizer.gradient(variable)) for name, variable in named.items() if variable in chosen
         ]
-        self._regularized = self._with_regularizers()
         self._constrained = [variable for variable in trainable if variable.constraint is not None]
         self._planned = moves()
 
     def _with_regularizers(self) -> dict[Variable, str]:
         """Return the weights that are trained and have a penalty, and their names."""
-        named = {variable: name for name, variable in self.model.named_weights().items()}
-        return {weight: named[weight] for weight in self.model.trainable_weights if weight.regularizer is not None}
+        if self._looked != moves():
+            named = {variable: name for name, variable in self.model.named_weights().items()}
+            weights = [weight for weight in self.model.trainable_weights if weight.regularizer is not None]
+            self._regularized = {weight: named[weight] for weight in weights}
+            self._looked = moves()
+        return self._regularized
 
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
         planned: dict[str, Any] = {"_planned": None, "_targets": [], "training": None, "testing": None}
-        planned |= {"_regularized": {}, "_constrained": []}
+        planned |= {"_regularized": {}, "_constrained": [], "_looked": None}
         return {**self.__dict__, **planned}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -237,7 +241,7 @@ class Step:
         if getattr(dy, "shape", None) != y_pred.shape:
             raise _wrong_loss(loss, dy, y_pred.shape)
         gradients = model.run_backward(xp, saved, dy, input_gradient=False)[1]
-        regularized = self._regularized if self._planned == moves() else self._with_regularizers()
+        regularized = self._with_regularizers()
         if regularized:
             gradients = dict(gradients)
         for variable, name in regularized.items():
@@ -256,7 +260,7 @@ class Step:
                 with inference():
                     values, _ = self.loss.forward(xp, y, y_pred)
                 total, _ = self.loss.reduce(xp, y, values, sample_weight)
-                for variable in self._with_regularizers() if self._planned != moves() else self._regularized:
+                for variable in self._with_regularizers():
                     penalties.append(variable.regularizer.call(xp, variable.value))
                 total = total_penalty(xp, total, penalties)
             except Exception as error:
