@@ -62,6 +62,15 @@ def mapped_shapes(function: Callable[..., Any], shape: Any, *others: Any) -> Any
     return [mapped_shapes(function, *parts) for parts in zip(shape, *others, strict=True)]
 
 
+def of_any_batch(shape: Any) -> Any:
+    """Return a shape with None for the batch; of a list of shapes, the list of them."""
+
+    def any_batch(shape: Any) -> Any:
+        return (None, *shape[1:])
+
+    return mapped_shapes(any_batch, shape)
+
+
 def shapes_fit(shape: Any, wanted: Any) -> bool:
     """Tell whether two shapes, or two lists of shapes, can be those of the same arrays; None is any length."""
     if not are_shapes(wanted):
