@@ -182,7 +182,7 @@ class Lines:
         ]
 
     def _number(self, number: float, dtype: Any) -> Value:
-        key = number, type(number), dtype
+        key = repr(number), dtype  # 0.0 is not -0.0
         value = self._numbers.get(key)
         if value is None:
             value = self._numbers[key] = Value("held", (), dtype)
@@ -377,7 +377,7 @@ def _axes_text(instruction: Instruction, *, default: str = "None") -> str:
 
 def _keeps_rows(instruction: Instruction, ndim: int) -> bool:
     axis = instruction.kwargs.get("axis")
-    axes = () if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes: Any = () if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     return bool(axes) and all(n % ndim for n in axes)
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
 
+LONG = 1 << 20
+"""Results of elements. A loop with as many takes some 200 µs, ten times what it takes to wake another thread."""
+
 SMALL = 4096
 """Bytes. Of fewer, NumPy takes longer to see that a result may be written over an operand than to compute it."""
 
@@ -53,12 +56,15 @@ class Plan:
     Args:
         lines: what is to be planned; the list is shortened where a line is not needed.
         tile_size: over how many elements a chain of lines is run at a time.
+        threads: how many threads share a long loop.
     """
 
-    def __init__(self, lines: Lines, tile_size: int) -> None:
+    def __init__(self, lines: Lines, tile_size: int, threads: int = 1) -> None:
+        self.threads = threads
         self.lines = lines.lines
         self.outputs = lines.outputs
         self._write_straight_into_state()
+        self._gather_loops()
         self.groups = list(self._grouped(tile_size))
         self._last_uses()
         self.storages = self._stored()
@@ -110,6 +116,21 @@ class Plan:
 
     # Tiles.
 
+    def _gather_loops(self) -> None:
+        """Let lines about single numbers stand before the long lines around them, which can then share a loop."""
+        lines = self.lines
+        for number, line in enumerate(lines):
+            if any(value.shape for value in line.values) or any(out.shape or out.kind != "made" for out in line.outs):
+                continue
+            place = number
+            while place and lines[place - 1].rowwise and lines[place - 1].out.size > 1:
+                span = _span(lines[place - 1].out)
+                needed = (*line.values, *line.outs)
+                if any(value.root is lines[place - 1].out.root or _overlaps(value, span) for value in needed):
+                    break
+                place -= 1
+            lines.insert(place, lines.pop(number))
+
     def _grouped(self, tile_size: int) -> Iterable[Group]:
         first = 0
         while first < len(self.lines):
@@ -136,6 +157,11 @@ class Plan:
             last = number
             widest = max(widest, *(value.size // length for value in (line.out, *line.values) if has_rows(value, line)))
         return last, widest
+
+    def shared(self, group: Group) -> bool:
+        """Tell whether a loop is long enough to be shared among threads."""
+        work = sum(line.out.size for line in self.lines[group.first : group.last + 1])
+        return self.threads > 1 and work >= LONG and group.length > group.rows
 
     # Memory.
 
@@ -164,7 +190,9 @@ class Plan:
                 earlier = self._in_place(line, number, value, loop, whole=whole)
                 if earlier is None:
                     rows = None if whole or group is None else group.rows
-                    nbytes = value.nbytes if rows is None else value.nbytes // max(value.shape[0], 1) * rows
+                    nbytes = value.nbytes
+                    if rows is not None:  # for each thread
+                        nbytes = aligned(value.nbytes // max(value.shape[0], 1) * rows) * self.threads
                     earlier = Storage(nbytes, number, rows)
                     storages.append(earlier)
                 value.storage = earlier
@@ -214,14 +242,15 @@ def _placed(storages: Sequence[Storage]) -> int:
                 continue
             if offset + storage.nbytes <= other.offset:
                 break
-            offset = max(offset, _aligned(other.offset + other.nbytes))
+            offset = max(offset, aligned(other.offset + other.nbytes))
         storage.offset = offset
         placed.append(storage)
         total = max(total, offset + storage.nbytes)
     return total
 
 
-def _aligned(nbytes: int) -> int:
+def aligned(nbytes: int) -> int:
+    """Return the number of bytes after which the next array may begin."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 

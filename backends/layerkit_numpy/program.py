@@ -11,6 +11,7 @@ import numpy as np
 from layerkit_numpy.lines import Lines
 from layerkit_numpy.plan import Plan
 from layerkit_numpy.source import Buffer, Source
+from layerkit_numpy.threads import threads as allowed_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +27,14 @@ class NumpyProgram:
     Args:
         program: what was recorded.
         xp: NumPy's backend.
+        threads: how many threads share a long loop; None for as many as the machine and the user allow.
     """
 
-    def __init__(self, program: Program, xp: Backend) -> None:
+    def __init__(self, program: Program, xp: Backend, threads: int | None = None) -> None:
+        self._xp = xp
         self.program = program.simplified()
         self._lines = Lines(self.program, xp)
-        self.plan = Plan(self._lines, xp.tile_size or 1 << 62)
+        self.plan = Plan(self._lines, xp.tile_size or 1 << 62, threads or allowed_threads())
         self.written = Source(self._lines, self.plan)
         """Its text, in parts."""
         self.name = program.name
@@ -86,9 +89,13 @@ class NumpyProgram:
     def profile(self, repeats: int = 100) -> Profile:
         """Return how long each line takes: the median of so many steps, on copies of the state and on made-up inputs.
 
+        Loops run in one thread here.
+
         Args:
             repeats: the number of steps.
         """
+        if self.plan.threads > 1:
+            return NumpyProgram(self.program, self._xp, threads=1).profile(repeats)
         lines = [line for _, line in self.written.body if line is not None]
         times: list[list[float]] = [[] for _ in lines]
         spent = [0.0] * len(lines)

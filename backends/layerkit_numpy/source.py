@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layerkit_numpy.lines import Lines, Value
-from layerkit_numpy.plan import ALIGNMENT, Group, Plan, Storage, has_rows
+from layerkit_numpy.plan import ALIGNMENT, Group, Plan, Storage, aligned, has_rows
+from layerkit_numpy.threads import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +20,9 @@ def cut(array, rows):
     return [array[start : start + rows] for start in range(0, len(array), rows)]
 """
 REUSED = """
-def reused(array, length):
-    return [array[: length - start] for start in range(0, length, len(array))]
+def reused(arrays, length):
+    starts = range(0, length, len(arrays[0]))
+    return [arrays[number % len(arrays)][: length - start] for number, start in enumerate(starts)]
 """
 
 
@@ -50,7 +52,7 @@ class Source:
         self.buffers: list[Buffer] = []
         self._once: list[str] = []
         self._names: dict[Any, str] = {}
-        self._taken: set[str] = {"np", "memory", "cut", "reused", *lines.functions}
+        self._taken: set[str] = {"np", "memory", "cut", "reused", "in_parallel", "tiles", "array", *lines.functions}
         self.arguments = [self._name("given", lines.values[place], hint) for place, hint in _inputs(lines)]
         self.body: list[tuple[str, Line | None]] = []
         """The lines of the step, without indentation but that of loops; with the line of the plan, if it is one."""
@@ -101,10 +103,14 @@ class Source:
         key = "made", storage.offset, storage.rows, value.dtype, shape
         if key not in self._names:
             name = self._names[key] = self._unique(_hint(value))
-            size = value.nbytes if storage.rows is None else value.nbytes // max(value.shape[0], 1) * storage.rows
             self.buffers.append(Buffer(name, shape, value.dtype.name, storage.offset))
-            part = f"memory[{storage.offset}:{storage.offset + size}].view(np.{value.dtype.name})"
-            self._once.append(f"{name} = {part}.reshape({shape})")
+            if storage.rows is None:
+                self._once.append(f"{name} = {_part(storage.offset, value.nbytes, value.dtype, shape)}")
+            else:  # one for each thread
+                size = value.nbytes // max(value.shape[0], 1) * storage.rows
+                offsets = [storage.offset + number * aligned(size) for number in range(self.plan.threads)]
+                parts = ", ".join(_part(offset, size, value.dtype, shape) for offset in offsets)
+                self._once.append(f"{name} = [{parts}]")
         return self._names[key]
 
     def _view(self, value: Value) -> str:
@@ -115,6 +121,9 @@ class Source:
             suffix = "T" if value.text == "{0}.T" else "bits" if ".view(" in value.text else "view"
             name = self._names[key] = self._unique(f"{base}_{suffix}") if suffix != "T" else self._transposed(base)
             line = f"{name} = {value.text.format(base)}"
+            storage = value.root.storage
+            if isinstance(storage, Storage) and storage.rows is not None:
+                line = f"{name} = [{value.text.format('array')} for array in {base}]"
             if value.root.kind in ("given", "fresh"):
                 self.body.append((line, None))
             else:
@@ -186,15 +195,23 @@ class Source:
         self._once.append(f"{tiles} = list(zip({', '.join(parts)}))")
         count = -(-group.length // group.rows)
         tail = "," if len(inside) == 1 else ""
-        self.body.append(
-            (f"for {', '.join(inside.values())}{tail} in {tiles}:  # {count} times {group.rows} rows", None)
-        )
+        indent, name, rounds = "", "", f"{count} times {group.rows} rows"
+        if self.plan.shared(group):
+            name = self._unique("rows")
+            self.body.append((f"def {name}(tiles):  # {rounds}, shared among {self.plan.threads} threads", None))
+            self.body.append((f"    for {', '.join(inside.values())}{tail} in tiles:", None))
+            indent = "    "
+        else:
+            self.body.append((f"for {', '.join(inside.values())}{tail} in {tiles}:  # {rounds}", None))
         origin = lines[0].origin
         for text, line in texts:
             if line.origin != origin:
                 origin = line.origin
-                self.body.append((f"    # {origin}{'. ' if origin.formula else ''}{origin.formula}", None))
-            self.body.append((f"    {_commented(text, line)}", line))
+                self.body.append((f"{indent}    # {origin}{'. ' if origin.formula else ''}{origin.formula}", None))
+            self.body.append((f"{indent}    {_commented(text, line)}", line))
+        if indent:
+            self.functions["in_parallel"] = in_parallel
+            self.body.append((f"in_parallel({name}, {tiles}, {self.plan.threads})", None))
 
     def _define(self, function: str) -> None:
         if function not in self._once:
@@ -234,6 +251,11 @@ class Source:
 
 def _inputs(lines: Lines) -> list[tuple[Any, str]]:
     return [(place, lines.values[place].name) for place in lines.program.inputs]
+
+
+def _part(offset: int, nbytes: int, dtype: Any, shape: tuple[int, ...]) -> str:
+    """Return how an array is taken out of the step's memory."""
+    return f"memory[{offset}:{offset + nbytes}].view(np.{dtype.name}).reshape({shape})"
 
 
 def _hint(value: Value) -> str:
