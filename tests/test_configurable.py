@@ -36,3 +36,16 @@ def test_a_copy_has_objects_of_its_own_and_keeps_what_was_shared():
     assert copy.layers[0].kernel_initializer.seed == 1
     copy.build((None, 3))
     assert not model.built
+
+
+def test_an_argument_that_a_base_takes_too_is_that_which_was_given():
+    assert Sequential(seed=3, backend="strict").get_config() == {
+        "layers": [],
+        "seed": 3,
+        "backend": "strict",
+        "name": "sequential",
+        "dtype": None,
+        "trainable": True,
+        "input_shape": None,
+        "input_dim": None,
+    }

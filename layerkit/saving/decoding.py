@@ -22,6 +22,7 @@ import numpy as np
 from layerkit.checks import is_a, shown
 from layerkit.configurable import Configurable
 from layerkit.errors import ModelFormatError
+from layerkit.layers import Layer
 from layerkit.saving import document, table
 from layerkit.saving.tensors import CODES
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from layerkit.saving.place import Place
+
+MOST_OBJECTS = 10_000
 
 _LARGEST_OF_METRICS = 2**16
 """Of an integer in the configuration of a metric, which may make that many thresholds or classes at once."""
@@ -52,6 +55,7 @@ class Decoder:
     def __init__(self, custom: Mapping[str, Any]) -> None:
         self._custom = custom
         self._shared: dict[int, Any] = {}
+        self._objects = 0
 
     def decode(self, value: Any, place: Place) -> Any:
         """Return what JSON says.
@@ -61,7 +65,11 @@ class Decoder:
         """
         if isinstance(value, list):
             items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
-            return [self.decode(item, place.at(index)) for index, item in enumerate(items)]
+            # Most items of long lists are numbers, whose places nobody asks for.
+            return [
+                self.decode(item, place.at(index)) if type(item) in (dict, list) else item
+                for index, item in enumerate(items)
+            ]
         if not isinstance(value, dict):
             return value
         fields = document.check_map(value, place)  # pyright: ignore[reportUnknownArgumentType]
@@ -108,12 +116,19 @@ class Decoder:
         cls = self._find(fields["class"], place.at("class"))
         if not isinstance(cls, type) or not issubclass(cls, Configurable):
             raise place.at("class").wrong("must name a class of layers, losses and the like", fields["class"])
+        self._objects += 1
+        if self._objects > MOST_OBJECTS:
+            raise place.wrong(f"must be one of at most {MOST_OBJECTS} objects", "more")
         here = place.at("config")
         raw = document.check_map(fields["config"], here)
         if fields["class"].startswith("metrics."):
             for name, each in raw.items():
                 if is_a(each, int) and abs(each) > _LARGEST_OF_METRICS:
                     raise here.at(name).wrong(f"must be at most {_LARGEST_OF_METRICS}, as of any metric", each)
+        if issubclass(cls, Layer) and not fields["class"].startswith(table.CUSTOM) and not raw.get("name"):
+            raise here.at("name").wrong(
+                "must be given", raw.get("name")
+            )  # finding names takes long where there are many
         if table.is_model(cls) and "backend" in raw:
             raise here.at("backend").wrong(
                 "must be left out: whoever loads a model says where it lives", raw["backend"]
@@ -144,10 +159,7 @@ class Decoder:
         if not is_a(fields["dtype"], str) or fields["dtype"] not in CODES:
             raise place.at("dtype").wrong(f"must be one of {', '.join(CODES)}", fields["dtype"])
         shape: Any = document.check_lengths(fields["shape"], place.at("shape"))
-        items = [
-            self.decode(item, place.at("values").at(index))
-            for index, item in enumerate(document.check_list(fields["values"], place.at("values")))
-        ]
+        items = self.decode(document.check_list(fields["values"], place.at("values")), place.at("values"))
         if len(items) != math.prod(shape) or not all(is_a(item, int, float) for item in items):
             raise place.at("values").wrong(f"must be {math.prod(shape)} numbers, for shape {shape}", items)
         try:

@@ -221,6 +221,8 @@ def _architecture(value: Any, place: Place, custom: Mapping[str, Any], *, compil
             raise
         except Exception as error:
             raise here.wrong("must be a shape for which the model can be built", _told(error)) from error
+        if _shape(layer.input_shape, here) != decoded:  # it was built already, as the first layer says
+            raise here.wrong(f"must be the shape for which the layer is built, {layer.input_shape}", decoded)
     layers, weights = model.named_layers(), state.weights(model)
     frozen = _names(fields["frozen"], layers, place.at("frozen"))
     constant = _names(fields["constant"], weights, place.at("constant"))

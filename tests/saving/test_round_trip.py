@@ -281,6 +281,7 @@ ARGUMENTS: dict[str, Any] = {
     "dims": (2, 1),
     "initial_learning_rate": 0.1,
     "learning_rate": 0.1,
+    "target_class_ids": [0, 1],
     "target_shape": (3, 1),
     "threshold": 0.5,
     "layers.Input": {"shape": (3,)},

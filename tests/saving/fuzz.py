@@ -1,0 +1,259 @@
+"""Feed mutated model files to `load_model`, in child processes with limits and under an audit hook.
+
+``python -m tests.saving.fuzz --count 100000`` prints what became of them. Half are bytes changed anywhere; half are
+members changed with right sums, so that the reader gets to see them. Each must be accepted or end in ModelFormatError;
+nothing may be opened, imported or run; none may take longer than 2 s.
+``python -m tests.saving.fuzz --flips 10000`` flips single bits instead: each must be refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.saving import files
+
+CHUNK = 2500
+FORBIDDEN = (
+    *("open", "import", "exec", "compile", "os.", "subprocess.", "socket.", "ctypes.", "pickle.", "shutil.", "mmap."),
+    *("marshal.", "urllib.", "tempfile.", "code.__new__", "function.__new__", "sys.settrace", "webbrowser."),
+)
+NUMBERS = (0, 1, -1, 2, 7, 255, 2**31, 2**32, 2**53, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308, True, None)
+TEXTS = (
+    *(
+        "",
+        "relu",
+        "layers.Dense",
+        "layers.Dropout",
+        "custom.x",
+        "models.Sequential",
+        "metrics.Mean",
+        "os.system",
+        "float64",
+    ),
+    *(
+        "__class__",
+        "../x",
+        "a" * 200,
+        "\u0000",
+        "\ud800",
+        "numpy",
+        "cupy:0",
+        "builtins.eval",
+        "softmax",
+        "inner/in",
+        "mse",
+    ),
+)
+
+
+def mutate_bytes(data: bytes, draw: random.Random) -> bytes:
+    """Change bytes anywhere."""
+    changed = bytearray(data)
+    for _ in range(draw.choice((1, 1, 1, 2, 4, 16))):
+        place = draw.randrange(len(changed) or 1)
+        length = draw.choice((1, 1, 2, 4, 8, 64))
+        kind = draw.randrange(6)
+        if kind == 0 and changed:
+            changed[place % len(changed)] ^= 1 << draw.randrange(8)
+        elif kind == 1:
+            changed[place : place + length] = draw.randbytes(length)
+        elif kind == 2:
+            del changed[place : place + length]
+        elif kind == 3:
+            changed[place:place] = draw.randbytes(length)
+        elif kind == 4:
+            start = draw.randrange(len(changed) or 1)
+            changed[place : place + length] = changed[start : start + length]
+        else:
+            changed[place : place + length] = draw.choice((b"\0", b"\xff")) * length
+    if draw.random() < 0.1:
+        del changed[draw.randrange(len(changed) or 1) :]
+    return bytes(changed)
+
+
+def mutate_json(value: Any, draw: random.Random) -> Any:
+    """Change one place within a JSON value."""
+    spots: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        for key in node if isinstance(node, dict) else range(len(node)):
+            spots.append((node, key))
+            if isinstance(node[key], (dict, list)):
+                walk(node[key])
+
+    walk(value)
+    if not spots:
+        return draw.choice((*NUMBERS, *TEXTS, [], {}))
+    node, key = draw.choice(spots)
+    other, other_key = draw.choice(spots)
+    kind = draw.randrange(8)
+    if kind == 0:
+        del node[key]
+    elif kind == 1:
+        node[key] = draw.choice(NUMBERS)
+    elif kind == 2:
+        node[key] = draw.choice(TEXTS)
+    elif kind == 3:
+        node[key] = json.loads(json.dumps(other[other_key]))
+    elif kind == 4 and isinstance(node, dict):
+        node[draw.choice((*TEXTS, "id", "ref", "class", "tuple", "backend", "units"))] = node.pop(key)
+    elif kind == 5 and isinstance(node[key], int):
+        node[key] += draw.choice((-1, 1, 10, 10**6))
+    elif kind == 6:
+        node[key] = {draw.choice(("tuple", "ref", "dict", "array", "type", "custom", "float", "class")): node[key]}
+    else:
+        node[key] = [node[key]] * draw.choice((0, 2, 50))
+    return value
+
+
+def mutate_members(data: bytes, draw: random.Random) -> bytes:
+    """Change a member, and make its sums right again."""
+    members = files.parts(data)
+    name = draw.choice(list(members))
+    raw = members[name]
+    if draw.random() < 0.2:
+        members[name] = mutate_bytes(raw, draw)
+    elif name.endswith(".json"):
+        value = json.loads(raw)
+        for _ in range(draw.choice((1, 1, 2, 5))):
+            value = mutate_json(value, draw)
+        members[name] = json.dumps(value).encode()
+    else:
+        length = int.from_bytes(raw[:8], "little")
+        header = mutate_json(json.loads(raw[8 : 8 + length]), draw)
+        members[name] = files.safetensors(header, raw[8 + length :])
+    if draw.random() < 0.05:
+        members = dict(draw.sample(list(members.items()), draw.randrange(1, len(members) + 1)))
+    return files.joined(members)
+
+
+def mutant(data: bytes, number: int, seed: int, *, flips: bool = False) -> bytes:
+    """Return mutant `number`: the same for the same seed."""
+    draw = random.Random(f"{seed}/{number}")
+    if flips:
+        bit = draw.randrange(8 * len(data))
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        return bytes(changed)
+    return (mutate_members if number % 2 else mutate_bytes)(data, draw)
+
+
+def judge(path: Path, watched: list[Any]) -> tuple[str, float]:
+    """Load a file, and return what became of it, and the seconds it took."""
+    from layerkit import load_model
+    from layerkit.errors import ModelFormatError
+
+    began = time.perf_counter()
+    watched[:] = [str(path)]
+    try:
+        load_model(path)
+        outcome = "accepted"
+    except ModelFormatError:
+        outcome = "refused"
+    except BaseException as error:  # noqa: BLE001 - which kinds there are is what is asked
+        outcome = f"{type(error).__name__}: {error}"[:300]
+    took_s = time.perf_counter() - began
+    events, watched[:] = watched[1:], []
+    return f"an event: {events[0]}" if events else outcome, took_s
+
+
+def peak_kib() -> int:
+    """Return the most memory that this process has had so far; ru_maxrss would count that of its parent too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def child(data_path: Path, first: int, count: int, seed: int, flips: bool) -> dict[str, Any]:
+    """Judge mutants, in this process."""
+    warnings.simplefilter("error")
+    data = data_path.read_bytes()
+    path = data_path.with_name(f"mutant{first}.layerkit")
+    path.write_bytes(data)
+    watched: list[Any] = []
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if watched and event.startswith(FORBIDDEN) and not (event == "open" and str(arguments[0]) == watched[0]):
+            watched.append(f"{event} {arguments!r}"[:200])
+
+    judge(path, watched)  # loads what is loaded on first use
+    path.write_bytes(files.with_json(data, "architecture.json", lambda value: value["compile"].update(loss="mze")))
+    judge(path, watched)
+    sys.addaudithook(hook)
+    before = peak_kib()
+    limit = 1024 * before + 2**30
+    resource.setrlimit(resource.RLIMIT_AS, (limit + 2**33, limit + 2**33))
+    outcomes: Counter[str] = Counter()
+    slowest_s, bad = 0.0, {}
+    for number in range(first, first + count):
+        path.write_bytes(mutant(data, number, seed, flips=flips))
+        outcome, took_s = judge(path, watched)
+        slowest_s = max(slowest_s, took_s)
+        outcomes[outcome] += 1
+        if outcome not in ("accepted", "refused") or took_s > 2 or (flips and outcome == "accepted"):
+            bad[number] = f"{outcome}, {took_s:.1f} s"
+    path.unlink()
+    grown = peak_kib() - before
+    return {"outcomes": outcomes, "slowest_s": slowest_s, "grown_MiB": grown / 1024, "bad": bad}
+
+
+def run(count: int, seed: int, *, flips: bool = False) -> dict[str, Any]:
+    """Judge so many mutants in child processes, and return the totals."""
+    totals: dict[str, Any] = {"outcomes": Counter(), "slowest_s": 0.0, "grown_MiB": 0.0, "bad": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.layerkit"
+        files.example().save(path)
+        for first in range(0, count, CHUNK):
+            command = [sys.executable, "-m", "tests.saving.fuzz", "--seed", str(seed), *(["--flip"] if flips else [])]
+            command += ["--child", str(path), str(first), str(min(CHUNK, count - first))]
+            environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+            if done.returncode:
+                totals["bad"][first] = f"the child ended with {done.returncode}: {done.stderr[-2000:]}"
+                continue
+            found = json.loads(done.stdout)
+            totals["outcomes"].update(found["outcomes"])
+            for key in ("slowest_s", "grown_MiB"):
+                totals[key] = max(totals[key], found[key])
+            totals["bad"] |= found["bad"]
+    return totals
+
+
+def main() -> int:
+    """Print the totals, and return how many were bad."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--flips", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--flip", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        path, first, count = arguments.child
+        print(json.dumps(child(Path(path), int(first), int(count), arguments.seed, arguments.flip)))
+        return 0
+    bad = 0
+    for count, flips in ((arguments.count, False), (arguments.flips, True)):
+        if count:
+            totals = run(count, arguments.seed, flips=flips)
+            print(f"{count} {'single bits flipped' if flips else 'mutants'}:", dict(totals["outcomes"]))
+            print(f"  slowest {totals['slowest_s']:.2f} s; memory grew by {totals['grown_MiB']:.0f} MiB")
+            for number, what in totals["bad"].items():
+                print(f"  {number}: {what}")
+            bad += len(totals["bad"])
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(main() > 0)
