@@ -1,0 +1,332 @@
+"""A step that NumPy's backend has planned gives what it gives eagerly: each word, random steps, and whole models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from layerkit.program import record
+from layerkit.xp import words
+from layerkit.xp.state import Variable
+from tests.backends.fuzz_programs import Difference, Size, Step, compare, random_step, shortened
+from tests.program.cases import CASES, one
+
+# Each word.
+
+EVERY_WORD = {
+    *words.FUNCTIONS,
+    *words.NETWORK_WORDS,
+    *(f"linalg.{word}" for word in words.LINALG),
+    *(f"fft.{word}" for word in words.FFT),
+}
+
+SHAPED_BY_VALUES = ("nonzero", *words.SETS)
+
+
+def _whole(xp, x):
+    """Return whole numbers from -13 to 13 that vary with x."""
+    return xp.astype(xp.round(x * 14.0), xp.int32)
+
+
+def _elementwise(word, *, whole=False, truth=False):
+    def function(xp, a, b):
+        if whole or truth:
+            a, b = (_whole(xp, a), xp.abs(_whole(xp, b)) + 1) if whole else (a > 0.1, b > 0.3)
+        return getattr(xp, word)(a, b)
+
+    return [one(word, function, *shapes) for shapes in (((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (2, 1, 4)))]
+
+
+def _of_one(word, *, whole=False, truth=False):
+    def function(xp, x):
+        return getattr(xp, word)(_whole(xp, x) if whole else x > 0.1 if truth else x)
+
+    return [one(word, function, shape) for shape in ((3, 4), (), (0, 3))]
+
+
+def _along(word, *, truth=False):
+    def made(kwargs):
+        return lambda xp, x: getattr(xp, word)(x > 0.1 if truth else x, **kwargs)
+
+    axes = ({}, {"axis": 1}, {"axis": 0, "keepdims": True}, {"keepdims": True})
+    return [one(word, made(kwargs), (3, 4), domain="spread", note=str(kwargs)) for kwargs in axes]
+
+
+# What the standard does not say, but NumPy does.
+ON_NUMPY = {"backends": ("numpy",)}
+
+# The words that have no derivative, and ways of calling others that the cases of derivatives have no use for.
+MORE_CASES = [
+    *(case for word in ("equal", "not_equal", "less", "less_equal", "greater") for case in _elementwise(word)),
+    *(case for word in ("greater_equal", "nextafter", "floor_divide") for case in _elementwise(word)),
+    *(case for word in ("bitwise_and", "bitwise_or", "bitwise_xor") for case in _elementwise(word, whole=True)),
+    *(case for word in ("bitwise_left_shift", "floor_divide") for case in _elementwise(word, whole=True)),
+    *(case for word in ("bitwise_right_shift", "remainder", "pow") for case in _elementwise(word, whole=True)),
+    *(case for word in ("logical_and", "logical_or", "logical_xor") for case in _elementwise(word, truth=True)),
+    *(case for word in ("isfinite", "isinf", "isnan", "sign", "signbit", "ceil", "floor") for case in _of_one(word)),
+    *(case for word in ("trunc", "round", "zeros_like", "ones_like") for case in _of_one(word)),
+    *(case for word in ("bitwise_invert", "round", "abs", "sign", "negative") for case in _of_one(word, whole=True)),
+    *(case for word in ("ceil", "floor", "trunc", "sum", "prod") for case in _of_one(word, whole=True)),
+    *_of_one("logical_not", truth=True),
+    *(case for word in ("all", "any") for case in _along(word, truth=True)),
+    *(case for word in ("argmax", "argmin") for case in _along(word)),
+    *(case for word in ("all", "any") for case in _along(word)),
+    one("argsort", lambda xp, x: xp.argsort(x, axis=0), (5, 4), domain="spread"),
+    one("argsort", lambda xp, x: xp.argsort(x, descending=True), (5, 4), domain="spread", note="descending"),
+    one("searchsorted", lambda xp, a, b: xp.searchsorted(xp.sort(a), b), (5,), (3,)),
+    one("count_nonzero", lambda xp, x: xp.count_nonzero(x > 0.1, axis=1), (3, 4)),
+    one("linalg.matrix_rank", lambda xp, x: xp.linalg.matrix_rank(x), (2, 3, 3), domain="matrix"),
+    one("one_hot", lambda xp, x: xp.one_hot(_whole(xp, x) % 5, 5, "float32"), (3, 4)),
+    one("one_hot", lambda xp, x: xp.one_hot(_whole(xp, x) % 5, 5, "bool"), (7,), note="bool"),
+    one("empty_like", lambda xp, x: xp.zeros_like(xp.empty_like(x)) + x, (3, 4)),
+    one("full_like", lambda xp, x: xp.full_like(x, 2.5), (3, 4)),
+    one("full_like", lambda xp, x: xp.full_like(x, fill_value=3, dtype=xp.int64), (3, 4), note="named"),
+    one("fft.fftfreq", lambda xp, x: x * xp.astype(xp.fft.fftfreq(4), x.dtype), (3, 4)),
+    one("fft.rfftfreq", lambda xp, x: x[:, :3] * xp.astype(xp.fft.rfftfreq(4), x.dtype), (3, 4)),
+    one("broadcast_to", lambda xp, x: xp.broadcast_to(x, shape=(2, 3, 4)), (3, 1), note="named"),
+    one("sum", lambda xp, x: xp.sum(x, axis=np.int64(1)), (3, 4), note="an axis of NumPy's", **ON_NUMPY),
+    one("sum", lambda xp, x: xp.sum(x, dtype=xp.float64), (3, 4), note="dtype"),
+    one("mean", lambda xp, x: xp.mean(x[:, :1], axis=1), (3, 4), note="of one"),
+    one("multiply", lambda xp, x: xp.copysign(xp.abs(x), x * 0.0 * -0.0) + x * 0.0, (3, 4), note="signs of zero"),
+    one(
+        "maximum", lambda xp, x: xp.maximum(x, -np.float64(np.inf)) * float("inf"), (3, 4), note="infinity", **ON_NUMPY
+    ),
+    one("add", lambda xp, x: x + np.float32(np.nan), (3, 4), note="nan", **ON_NUMPY),
+    one("getitem", lambda xp, x: x[_whole(xp, x[:, 0]) % 3] + 0.0, (3, 4), note="a computed index", **ON_NUMPY),
+    one(
+        "getitem", lambda xp, x: x[1, _whole(xp, x[:, 0]) % 3], (3, 4), note="a number and a computed index", **ON_NUMPY
+    ),
+    one("getitem", lambda xp, x: (x * 2.0)[np.int64(1)] + (x * 3.0)[0], (3, 4), note="a number of NumPy's", **ON_NUMPY),
+    one("getitem", lambda xp, x: (x * 2.0)[[0, 2, 1]][:, True], (3, 4), note="a list, and a truth", **ON_NUMPY),
+    one("einsum", lambda xp, x: xp.einsum("ij->ji", x * 2.0) @ (x * 3.0), (3, 4), note="a view of a value"),
+    one("linalg.matrix_power", lambda xp, x: xp.linalg.matrix_power(x * 2.0, 1) @ (x * 3.0), (3, 3), note="itself"),
+    one("round", lambda xp, x: xp.round(_whole(xp, x) * 2) @ (_whole(xp, x) * 3), (3, 3), note="itself"),
+    one("diff", lambda xp, x: xp.diff(x * 2.0, n=0) @ (x * 3.0), (3, 3), note="itself"),
+    one("unstack", lambda xp, x: sum(xp.unstack(x * 2.0)) @ (x[0, ...] * 3.0), (2, 3, 3), note="views of a value"),
+    one("matmul", lambda xp, x: xp.linalg.diagonal(x * 2.0) @ (x * 3.0), (3, 3), note="a diagonal"),
+]
+
+REPLAYED = [case for case in (*CASES, *MORE_CASES) if case.note != "mask"]
+
+# Where NumPy asks BLAS or LAPACK, the result may depend on how its arguments lie in memory, in the last digits.
+BY_PRODUCTS = ("einsum", "linalg.", "linear", "matmul", "tensordot", "vecdot")
+
+
+def agree(case, expected, found):
+    """Check that two results are the same: every bit of them, but for products of matrices."""
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    if case.word.startswith(BY_PRODUCTS) and expected.dtype.kind in "fc":
+        tolerance = 64 * np.finfo(expected.dtype).eps
+        scale = np.max(np.abs(expected), initial=1.0)
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * scale)
+    else:
+        np.testing.assert_array_equal(found, expected)
+        if expected.dtype.kind == "f":
+            np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+
+
+def drawn(case, dtype, seed):
+    return [x.astype(dtype) for x in case.arrays(seed)]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", REPLAYED, ids=lambda case: case.name)
+def test_a_word_of_inputs_is_replayed(xp, case, dtype):
+    if xp.name not in case.backends:
+        pytest.skip(f"{case.word}({case.note}) is no word of {xp}")
+
+    def eagerly(seed):
+        return xp.to_numpy(case.function(xp, *map(xp.asarray, drawn(case, dtype, seed))))
+
+    first = [xp.asarray(x) for x in drawn(case, dtype, 0)]
+    result, capture, program = record(xp, case.function, first, "predict")
+    assert capture.refusal is None
+    agree(case, eagerly(0), xp.to_numpy(result))
+    for how in (xp.capture(program), program.on(xp)):
+        results = [xp.to_numpy(how(*map(xp.asarray, drawn(case, dtype, seed)))) for seed in (1, 2, 0)]
+        for seed, found in zip((1, 2, 0), results, strict=True):  # at the end: what was returned is not overwritten
+            agree(case, eagerly(seed), found)
+
+
+@pytest.mark.parametrize("case", REPLAYED, ids=lambda case: case.name)
+def test_a_word_of_state_that_is_written_in_the_same_step_is_replayed(xp, case):
+    """The result is computed from state, and kept in state of its own, before and after the first is overwritten."""
+    if xp.name not in case.backends:
+        pytest.skip(f"{case.word}({case.note}) is no word of {xp}")
+    first = drawn(case, "float64", 0)
+    dtype = xp.to_numpy(case.function(xp, *map(xp.asarray, first))).dtype
+    if dtype.kind == "c":
+        case = replace(case, function=lambda xp, *x, function=case.function: xp.real(function(xp, *x)))
+
+    def made():
+        inner = [Variable(xp, x, "float64", f"x{number}") for number, x in enumerate(first)]
+        result = xp.to_numpy(case.function(xp, *(variable.array for variable in inner)))
+        return inner, [Variable(xp, np.zeros_like(result), result.dtype.name, name) for name in ("old", "new")]
+
+    def step(xp, states, *x):
+        inner, (old, new) = states
+        value = case.function(xp, *(variable.value for variable in inner))
+        xp.assign(old.value, value)
+        for variable, written in zip(inner, x, strict=True):
+            xp.assign(variable.value, written)
+        xp.assign(new.value, case.function(xp, *(variable.value for variable in inner)))
+        return old.value + 0 if old.value.dtype != xp.bool else old.value
+
+    theirs = made()
+    arrays = [xp.asarray(x) for x in drawn(case, "float64", 1)]
+    _, _, program = record(xp, lambda capture, *x: step(capture, theirs, *x), arrays, "train")
+    mine = made()
+    step(xp, mine, *arrays)
+    for how in (xp.capture(program), program.on(xp)):
+        for seed in (2, 3):
+            arrays = [xp.asarray(x) for x in drawn(case, "float64", seed)]
+            agree(case, xp.to_numpy(step(xp, mine, *arrays)), xp.to_numpy(how(*arrays)))
+            for a, b in zip((*mine[0], *mine[1]), (*theirs[0], *theirs[1]), strict=True):
+                agree(case, a.numpy(), b.numpy())
+
+
+def test_every_word_has_a_case():
+    assert {case.word for case in REPLAYED} | {*SHAPED_BY_VALUES} == {*EVERY_WORD, "getitem"}
+
+
+@pytest.mark.parametrize("word", SHAPED_BY_VALUES)
+def test_a_word_whose_shape_depends_on_values_is_not_recorded(xp, word):
+    x = xp.asarray(np.array([0.0, 2.0, 0.0, 1.0]))
+    _, capture, _ = record(xp, lambda xp, x: (getattr(xp, word)(x), x)[1], [x], "train")
+    assert capture.refusal.received == f"xp.{word} with a result whose shape depends on values"
+
+
+# Random steps.
+
+
+@pytest.mark.parametrize("first", range(0, 800, 50))
+def test_random_steps_are_replayed_with_the_same_bits(first):
+    for seed in range(first, first + 50):
+        step = random_step(seed)
+        try:
+            compare(step)
+        except Difference as difference:
+            pytest.fail(f"seed {seed}: {difference}\n{shortened(step).source}")
+
+
+# Steps that were replayed wrongly once, or would be if one condition of the plan were left out.
+
+FOUR = Size(rows=4, columns=4, tile=4, few=0)
+OBLONG = Size(rows=4, columns=8, tile=1, few=0)
+
+HARD_STEPS = {
+    "state is assigned its own transpose, tile by tile": (
+        FOUR,
+        "v0 = s.square.value.T + 1.0",
+        "xp.assign(s.square.value, v0)",
+    ),
+    "state is assigned itself, turned round": (
+        FOUR,
+        "v0 = xp.flip(s.square.value, axis=0) * 2.0",
+        "v1 = v0 + 1.0",
+        "xp.assign(s.square.value, v1)",
+    ),
+    "a value is written over while its transpose is read by other tiles": (
+        FOUR,
+        "v0 = y @ y",
+        "v1 = v0.T + y @ v0",
+        "v2 = v1 * v0",
+        "v3 = v2 - 1.0",
+    ),
+    "a value is written over while its rows are read in another order": (
+        FOUR,
+        "v0 = y @ y",
+        "v1 = v0[::-1] - 1.0",
+        "v2 = v1 * v0",
+        "v3 = v2 - 1.0",
+    ),
+    "what overlaps is assigned in turn, tile by tile": (
+        OBLONG,
+        "xp.assign(s.kernel.value, 0.0)",
+        "xp.assign(s.shifted.value, 1)",
+    ),
+    "a value that state was assigned is returned as it was then": (
+        FOUR,
+        "v0 = xp.remainder(x @ y, 8.0)",
+        "xp.assign(s.square.value, v0)",
+        "xp.assign(s.square.value, 2.0)",
+        "v3 = v0.T",
+    ),
+    "a value that state was assigned is read after state was written again": (
+        FOUR,
+        "v0 = xp.remainder(x @ y, 8.0)",
+        "xp.assign(s.square.value, v0)",
+        "xp.assign_add(s.square.value, 1.0)",
+        "v3 = v0 + s.square.value",
+    ),
+    "state is read between a value and its assignment": (
+        FOUR,
+        "v0 = x + 1.0",
+        "v1 = s.kernel.value * 2.0",
+        "v2 = s.bias.value + s.shifted.value",
+        "xp.assign(s.kernel.value, v0)",
+        "v4 = v1 + v2",
+    ),
+    "a row of a value that is written over": (
+        FOUR,
+        "v0 = x @ y",
+        "v1 = v0[1:2, :] + x",
+        "v2 = v1 * v0",
+        "v3 = v2 + v1",
+    ),
+    "the mean of one number of state that is written": (
+        Size(rows=4, columns=1, tile=4, few=0),
+        "v0 = xp.mean(s.kernel.value, axis=1)",
+        "v1 = xp.mean(s.kernel.value, axis=1, keepdims=True)",
+        "xp.assign(s.kernel.value, 0.0)",
+        "v3 = xp.concat([v0, v1[:, 0]])",
+    ),
+    "a number of state that is written, and a view of it": (
+        FOUR,
+        "v0 = s.flat.value[3]",
+        "v1 = s.flat.value[3, ...]",
+        "v2 = s.total.value[()]",
+        "v3 = xp.unstack(s.bias.value)[0]",
+        "xp.assign(s.flat.value, 7.0)",
+        "xp.assign(s.total.value, 5.0)",
+        "xp.assign(s.bias.value, 6.0)",
+        "v7 = xp.stack([v0, v1, xp.astype(v2, xp.float32), v3])",
+    ),
+    "state that is halved, written, and doubled": (
+        FOUR,
+        "v0 = s.kernel.value / 2.0",
+        "xp.assign(s.kernel.value, x)",
+        "v2 = v0 * 2.0",
+    ),
+    "words whose results share memory with their arguments": (
+        FOUR,
+        "v0 = x @ y",
+        "v1 = xp.broadcast_arrays(v0, x)[0]",
+        "v2 = xp.linalg.diagonal(x + 1.0)",
+        "v3 = xp.real(x * 2.0)",
+        "v4 = xp.unstack(x * 3.0)[1]",
+        "v5 = xp.einsum('ij->ji', y * 2.0)",
+        "v6 = x @ x",
+        "v7 = v1 + v2 + v3 + v4 + v5 + v6",
+    ),
+    "a step without a number": (FOUR, "v0 = x[None, :][1:, :, 0]", "v1 = xp.equal(v0, 1)"),
+    "a number that is returned": (FOUR, "v0 = xp.sum(x)", "v1 = v0 * -0.0"),
+    "an input that is returned": (FOUR, "v0 = x"),
+    "state that is returned, and then written by the next step": (
+        FOUR,
+        "xp.assign(s.square.value, y)",
+        "v1 = s.square.value",
+    ),
+}
+
+
+@pytest.mark.parametrize("tile", [1, 4, 8, 1 << 15])
+@pytest.mark.parametrize("few", [0, 4096])
+@pytest.mark.parametrize("name", HARD_STEPS)
+def test_hard_steps_are_replayed_with_the_same_bits(name, few, tile):
+    size, *lines = HARD_STEPS[name]
+    last = lines[-1].partition(" = ")
+    compare(Step(size._replace(few=few, tile=tile), tuple(lines), last[0] if last[1] else "None"))
