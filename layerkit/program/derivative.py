@@ -146,7 +146,11 @@ class Tape(NamedTuple):
     @classmethod
     def record(cls, xp: Backend, function: Callable[..., Any], *inputs: Any) -> tuple[Any, Tape]:
         """Call ``function(recorder, *inputs)``; return its plain result and the tape."""
-        recorder = Recorder(xp)
+        return cls.record_on(Recorder(xp), function, *inputs)
+
+    @classmethod
+    def record_on(cls, recorder: Recorder, function: Callable[..., Any], *inputs: Any) -> tuple[Any, Tape]:
+        """Do as `record`, with this recorder, which must be fresh."""
         given = mapped(recorder.input, inputs)
         with recording(recorder):
             result = function(recorder, *given)

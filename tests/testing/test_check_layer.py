@@ -174,7 +174,9 @@ def test_the_message_states_rule_numbers_and_a_table(xp):
     cells = re.split(r"\s{2,}", row)
     assert cells[:3] == ["WrongSigmoid", "inference", "the input"]
     assert float(cells[3]) / float(cells[4]) == pytest.approx(1.001, rel=1e-6)
-    assert cells[5:] == ["1.0e-03", "wrong"]
+    assert re.split(r"\s{2,}", header)[3:] == ["backward", "central differences", "relative error", "recorded"]
+    assert float(cells[6]) == pytest.approx(float(cells[4]), rel=1e-7)
+    assert (cells[5], cells[7]) == ("1.0e-03", "wrong")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -618,3 +620,295 @@ class Pair(Layer):
 
 def test_a_layer_of_layers_is_checked(xp):
     check_layer(Pair(4), (7, 3), xp=xp)
+
+
+# What recording forward tells.
+
+
+class Drowned(Scale):
+    """So large that central differences show nothing of the scale; its gradient is twice what it should be."""
+
+    def forward(self, xp, x):
+        return super().forward(xp, x)[0] + 1e9, x
+
+    def backward(self, xp, saved, dy):
+        dx, gradients = super().backward(xp, saved, dy)
+        return dx, {**gradients, "scale": 2.0 * gradients["scale"]}
+
+
+def test_a_mistake_that_drowns_in_rounding_is_found_by_recording(xp):
+    number = r"-?\d+\.\d+"
+    sentence = (
+        rf"^Drowned\.backward: gradient of scale must be the derivative of forward\. "
+        rf"Received: a derivative of ({number}) along a random line, where the recorded derivative is ({number}): "
+        rf"a relative error of 5\.0e-01 \(inference, float64 on {xp}\)\.\n\nlayer  "
+    )
+    with pytest.raises(GradientMismatch, match=sentence) as caught:
+        check_layer(Drowned(), (7, 3), xp=xp)
+    found, recorded = map(float, re.match(sentence, str(caught.value)).groups())
+    assert found == pytest.approx(2.0 * recorded, rel=1e-7)
+
+
+def test_a_forward_that_is_not_written_in_words_is_said_to_be_so(xp):
+    class OnTheHost(WrongSigmoid):
+        def forward(self, xp, x):
+            y = xp.asarray(1.0 / (1.0 + np.exp(-np.array(xp.to_numpy(x)))))
+            return y, y
+
+    with pytest.raises(GradientMismatch) as caught:
+        check_layer(OnTheHost(), (7, 3), xp=xp)
+    _, _, header, row, _, reason = str(caught.value).split("\n")
+    assert header.endswith("recorded")
+    assert re.split(r"\s{2,}", row)[6:] == ["-", "wrong"]
+    assert reason == (
+        "No derivative could be recorded: ContractError: OnTheHost.forward: a value must not be read on the host: "
+        "what depends on it cannot be replayed. Received: xp.to_numpy() of an array of shape (7, 3). "
+        "Use words of xp, such as xp.where for a branch."
+    )
+
+
+def test_a_branch_that_is_not_taken_may_have_no_recorded_derivative(xp):
+    """The derivative of sqrt at 0 is infinite, and times 0 it is NaN, whatever is chosen then."""
+
+    class Root(Layer):
+        def forward(self, xp, x):
+            y = xp.where(x > 0, xp.sqrt(xp.maximum(x, 0.0)), 0.0)
+            return y, y
+
+        def backward(self, xp, saved, dy):
+            return xp.where(saved > 0, 0.5 * dy / xp.where(saved > 0, saved, 1.0), 0.0), {}
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        check_layer(Root(), (7, 3), xp=xp, x=np.linspace(-1.0, 1.1, 21).reshape(7, 3))
+
+
+# Reading on the host.
+
+
+class Asks(Scale):
+    """By a branch."""
+
+    def forward(self, xp, x):
+        return super().forward(xp, x if xp.sum(x * x) >= 0 else -x)
+
+
+class Floats(Scale):
+    """In backward."""
+
+    def backward(self, xp, saved, dy):
+        dx, gradients = super().backward(xp, saved, dy)
+        return dx * (float(xp.sum(dy)) * 0.0 + 1.0), gradients
+
+
+class Converts(Layer):
+    """By NumPy, in a layer with `call` alone."""
+
+    def call(self, xp, x):
+        return x * xp.asarray(1.0 + 0.0 * float(np.max(xp.to_numpy(xp.ones_like(x)))), self.dtype)
+
+
+@pytest.mark.parametrize(
+    ("layer", "received"),
+    [
+        (Asks(), "Asks.forward: {} Received: a branch on, or bool() of an array of shape ()."),
+        (Floats(), "Floats.backward: {} Received: float() of an array of shape ()."),
+        (Converts(), "Converts.forward: {} Received: xp.to_numpy() of an array of shape (7, 3)."),
+    ],
+)
+def test_a_value_that_is_read_on_the_host_is_found(layer, received):
+    rule = "a value must not be read on the host: what depends on it cannot be replayed."
+    sentence = f"{received.format(rule)} Use words of xp, such as xp.where for a branch."
+    with pytest.raises(ContractError, match=f"^{re.escape(sentence)}$"):
+        check_layer(layer, (7, 3), xp="numpy")
+
+
+# Several inputs and outputs.
+
+
+class Gate(Layer):
+    """``y = scale · a · sigmoid(b)``, and ``a + b``."""
+
+    def build(self, input_shape):
+        (*_, features), _ = input_shape
+        self.scale = self.add_weight("scale", (features,), "ones")
+
+    def forward(self, xp, x):
+        a, b = x
+        s = xp.sigmoid(b)
+        return (self.scale * a * s, a + b), (a, s)
+
+    def backward(self, xp, saved, dy):
+        (a, s), (dy, dz) = saved, dy
+        da, db = dy * self.scale * s + dz, dy * self.scale * a * s * (1.0 - s) + dz
+        return (da, db), {"scale": xp.sum(dy * a * s, axis=0)}
+
+
+class RecordedGate(Gate):
+    forward, backward = Layer.forward, Layer.backward
+
+    def call(self, xp, x):
+        a, b = x
+        return [self.scale * a * xp.sigmoid(b), a + b]
+
+
+@pytest.mark.parametrize("rows", [7, 1, 0])
+@pytest.mark.parametrize("layer", [Gate(), RecordedGate()])
+def test_a_correct_layer_of_several_inputs_and_outputs_passes(xp, layer, rows):
+    check_layer(layer, [(rows, 3), (rows, 3)], xp=xp)
+
+
+class SecondInput(Gate):
+    def backward(self, xp, saved, dy):
+        (da, db), gradients = super().backward(xp, saved, dy)
+        return (da, 1.001 * db), gradients
+
+
+class SecondOutput(Gate):
+    """Forgets what comes back through the second output."""
+
+    def backward(self, xp, saved, dy):
+        return super().backward(xp, saved, (dy[0], xp.zeros_like(dy[1])))
+
+
+class OneGradient(Gate):
+    def backward(self, xp, saved, dy):
+        dx, gradients = super().backward(xp, saved, dy)
+        return dx[0], gradients
+
+
+class NoSecondGradient(Gate):
+    def backward(self, xp, saved, dy):
+        dx, gradients = super().backward(xp, saved, dy)
+        return (dx[0], None), gradients
+
+
+class ShortGradient(Gate):
+    def backward(self, xp, saved, dy):
+        (da, db), gradients = super().backward(xp, saved, dy)
+        return (da, db[:1, :]), gradients
+
+
+class WidensSecond(Gate):
+    def forward(self, xp, x):
+        (y, z), saved = super().forward(xp, x)
+        return (y, xp.astype(z, xp.float64)), saved
+
+
+class MisjudgesSecond(Gate):
+    def compute_output_shape(self, input_shape):
+        return [input_shape[0], (7, 3)]
+
+
+class MixesSecond(Gate):
+    def forward(self, xp, x):
+        (y, z), saved = super().forward(xp, x)
+        return (y, z + 0.0 * y + xp.sum(x[0])), saved
+
+
+class MutatesSecond(Gate):
+    def forward(self, xp, x):
+        if x[1].shape[0] > 1:
+            x[1][0, 0] += 1.0
+        return super().forward(xp, x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "error", "sentence"),
+    [
+        (SecondInput(), GradientMismatch, r"SecondInput\.backward: gradient of input 2 must be the derivative .*"),
+        (SecondOutput(), GradientMismatch, r"SecondOutput\.backward: gradient of input 1 must be the derivative .*"),
+        (OneGradient(), ContractError, r"OneGradient\.backward: it must return a gradient for each input, nested as x "
+         r"is, of shapes \[\(7, 3\), \(7, 3\)\]\. Received: shape \(7, 3\)"),
+        (NoSecondGradient(), ContractError, r"NoSecondGradient\.backward: it must return the gradient of input 2\. "
+         r"Received: None"),
+        (ShortGradient(), ContractError, r"ShortGradient\.backward: gradient of input 2 must have shape \(7, 3\)\. "
+         r"Received: shape \(1, 3\)"),
+        (WidensSecond(), ContractError, r"WidensSecond\.forward: the output must keep the dtype float32\. "
+         r"Received: .*float64"),
+        (MisjudgesSecond(), ContractError, r"MisjudgesSecond\.compute_output_shape: for \[\(None, 3\), \(None, 3\)\], "
+         r"it must tell the shape of y, \[\(None, 3\), \(None, 3\)\]\. Received: \[\(None, 3\), \(7, 3\)\]"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Layer) else None,
+)  # fmt: skip
+def test_a_mistake_in_one_of_several_inputs_and_outputs_is_found(xp, layer, error, sentence):
+    with pytest.raises(error) as caught:
+        check_layer(layer, [(7, 3), (7, 3)], xp=xp)
+    assert re.fullmatch(sentence, str(caught.value), re.DOTALL)
+
+
+def test_writing_to_one_of_several_inputs_is_found():
+    with pytest.raises(
+        ContractError, match=r"^MutatesSecond: x must not be written to\. Received: a change of 1 of 21"
+    ):
+        check_layer(MutatesSecond(), [(7, 3), (7, 3)], xp="numpy")
+
+
+def test_rows_of_all_outputs_are_compared(xp):
+    class Mixes(RecordedGate):
+        def call(self, xp, x):
+            y, z = super().call(xp, x)
+            return y, z + xp.sum(y)
+
+    with pytest.raises(ContractError, match=r"^Mixes\.forward: row 0 of y must depend on row 0 of x alone\."):
+        check_layer(Mixes(), [(7, 3), (7, 3)], xp=xp)
+    check_layer(Mixes(), [(7, 3), (7, 3)], xp=xp, rows_independent=False)
+
+
+def test_one_of_several_inputs_may_be_integers(xp):
+    class Picked(Layer):
+        autocast = False
+
+        def forward(self, xp, x):
+            table, rows = x
+            hot = xp.one_hot(rows, table.shape[-1], self.dtype)
+            return xp.sum(table * hot, axis=-1), hot
+
+        def backward(self, xp, saved, dy):
+            return [xp.expand_dims(dy, axis=-1) * saved, None], {}
+
+        def compute_output_shape(self, input_shape):
+            return input_shape[1]
+
+    random = np.random.default_rng(0)
+    x = [random.standard_normal((7, 3)), random.integers(0, 3, (7,))]
+    check_layer(Picked(), [(7, 3), (7,)], xp=xp, x=x)
+    message = "check_layer: x must have shapes [(7, 3), (7,)]. Received: shapes [(7, 3), (6,)]"
+    with pytest.raises(ContractError, match=f"^{re.escape(message)}$"):
+        check_layer(Picked(), [(7, 3), (7,)], xp=xp, x=[x[0], x[1][:6]])
+
+
+# Each backend.
+
+
+class Elsewhere(Scale):
+    """Differs by a millionth where NumPy does not compute."""
+
+    def forward(self, xp, x):
+        y, saved = super().forward(xp, x)
+        return y if "numpy" in str(xp) else 1.000001 * y, saved
+
+
+class NumpyOnly(Scale):
+    def forward(self, xp, x):
+        return np.multiply(x, self.scale) + self.shift, x
+
+
+def test_a_layer_must_give_the_same_on_each_backend_unless_one_is_named():
+    pytest.importorskip("array_api_strict")
+    check_layer(Scale(), (7, 3))
+    message = r"^Elsewhere\.forward: it must give the same on strict:0 as on numpy\. Received: a difference of \S+$"
+    with pytest.raises(ContractError, match=message):
+        check_layer(Elsewhere(), (7, 3))
+    check_layer(Elsewhere(), (7, 3), xp="numpy")
+
+
+def test_a_layer_that_fails_on_another_backend_says_on_which():
+    pytest.importorskip("array_api_strict")
+    check_layer(NumpyOnly(), (7, 3), xp="numpy")
+    with pytest.raises(TypeError) as caught:
+        check_layer(NumpyOnly(), (7, 3))
+    note = "This happened on strict:0. With xp='numpy', NumpyOnly is checked there alone."
+    assert caught.value.__notes__ == [note]
