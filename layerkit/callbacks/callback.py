@@ -119,7 +119,8 @@ class CallbackList:
             callback.set_params(params)
         self._moments: dict[str, list[Callable[..., None]]] = {}  # filled as moments come
 
-    def _methods(self, moment: str) -> list[Callable[..., None]]:
+    def methods(self, moment: str) -> list[Callable[..., None]]:
+        """Return the methods that define this moment, in order."""
         methods = self._moments.get(moment)
         if methods is None:
             methods = [getattr(callback, moment) for callback in self.callbacks if _defines(callback, moment)]
@@ -128,7 +129,7 @@ class CallbackList:
 
     def __call__(self, moment: str, *index: int, logs: Logs | None = None) -> None:
         """Call all for ``on_epoch_begin``, say, with the number of the epoch or batch where the moment has one."""
-        methods = self._methods(moment)
+        methods = self.methods(moment)
         if not methods:
             return
         if logs is None:
@@ -144,7 +145,7 @@ class CallbackList:
 
     def cares_for(self, moment: str) -> bool:
         """Tell whether any callback defines this moment."""
-        return bool(self._methods(moment))
+        return bool(self.methods(moment))
 
 
 def _defines(callback: Any, moment: str) -> bool:

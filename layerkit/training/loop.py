@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -202,7 +203,7 @@ def train(
         validation: from the number of an epoch to the batches of its validation; None where there is none.
     """
     model = step.model
-    follows_epochs = callbacks.cares_for("on_epoch_begin")
+    at_epoch_begin, at_epoch_end = callbacks.methods("on_epoch_begin"), callbacks.methods("on_epoch_end")
     follows_batches = callbacks.cares_for("on_train_batch_begin") or callbacks.cares_for("on_train_batch_end")
     # A callback may change what no count of changes tells: an item of a list that a layer reads.
     others = any(type(callback) is not History for callback in callbacks.callbacks)
@@ -216,12 +217,13 @@ def train(
             for epoch in range(initial_epoch, epochs):
                 progress.epoch = epoch
                 step.reset()
-                if follows_epochs:
-                    callbacks("on_epoch_begin", epoch)
+                for tell in at_epoch_begin:
+                    tell(epoch, {})
                 if others:
                     step.look_again()
                 step.plan()
-                watch.begin_epoch(epoch)
+                if perf_counter() >= watch.due:
+                    watch.begin_epoch(epoch)
                 index = 0
                 for index, (x, y, weight) in enumerate(batches.epoch()):
                     if follows_batches:
@@ -245,9 +247,12 @@ def train(
                     progress.begin_validation(held_out.count)
                     found = evaluate(step, held_out, callbacks, progress, interrupt.check)
                     epoch_logs |= {f"val_{name}": value for name, value in found.items()}
-                progress.make_room()
-                callbacks("on_epoch_end", epoch, logs=epoch_logs)
-                progress.end_epoch(index + 1, epoch_logs)
+                if progress.is_shown:
+                    progress.make_room()
+                for tell in at_epoch_end:
+                    tell(epoch, epoch_logs)
+                if progress.is_shown:
+                    progress.end_epoch(index + 1, epoch_logs)
                 logs = epoch_logs
                 interrupt.check()
                 if model.stop_training:

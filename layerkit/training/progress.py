@@ -67,6 +67,7 @@ class Progress:
 
     Attributes:
         epoch: the number of the epoch that runs, from 0; the loop sets it.
+        is_shown: whether there is anything to write to.
         due: the time of the next drawing.
     """
 
@@ -94,6 +95,7 @@ class Progress:
         self._spent_s = 0.0
         self._epoch_s = float("inf")
         self.epoch = initial_epoch
+        self.is_shown = self._screen.is_read
         self.clock = clock
         self._started = self._epoch_started = self._part_started = now = clock()
         self._line_due = now if self._screen.is_read else float("inf")
@@ -136,8 +138,6 @@ class Progress:
 
     def end_epoch(self, step: int, logs: Mapping[str, Any]) -> None:
         """Leave the line of an epoch, or keep it until it is known to be the last."""
-        if not self._screen.is_read:
-            return
         now = self.clock()
         self._epoch_s = now - self._epoch_started
         self._last = (self.epoch, step, self._epoch_s, logs)

@@ -74,7 +74,6 @@ class Step:
         self.weighted: list[Metric] = []
         self.all_metrics: list[Metric] = [] if loss is None else [self.loss_total]
         """The mean loss if there is one, and the metrics."""
-        self._totals = Totals(self.all_metrics)
         self._resolved: tuple[Any, ...] | None = None
         self._targets: list[tuple[str, State]] = []
         self._known: frozenset[str] = frozenset()
@@ -84,6 +83,7 @@ class Step:
         self._planned: int | None = None
         names = _names(metrics, weighted_metrics)
         self.names = names if loss is not None else names[1:]
+        self._totals = Totals(dict(zip(self.names, self.all_metrics, strict=False)))
         self.jit_compile = jit_compile
         self._capture()
 
@@ -106,7 +106,7 @@ class Step:
             for group in self.identifiers
         )
         self.all_metrics = [*self.all_metrics[: self.loss is not None], *self.metrics, *self.weighted]
-        self._totals = Totals(self.all_metrics)
+        self._totals = Totals(dict(zip(self.names, self.all_metrics, strict=False)))
         self._resolved = shapes
 
     @property
@@ -154,7 +154,7 @@ class Step:
 
     def logs(self) -> dict[str, float]:
         """Read the loss and the metrics from the device."""
-        return dict(zip(self.names, self._totals.results(), strict=False))
+        return self._totals.logs()
 
     # What a captured step is told.
 

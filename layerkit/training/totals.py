@@ -10,7 +10,7 @@ from layerkit.metrics.mean import TINY, MeanMetric
 from layerkit.xp.state import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
 
 class Totals:
@@ -19,14 +19,15 @@ class Totals:
     Those of means lie side by side in one array: one word forgets them all, and one transfer reads them.
 
     Args:
-        metrics: whose they are.
+        metrics: whose they are, by name.
     """
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = list(metrics)
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self._named = dict(metrics)
+        self._metrics = list(metrics.values())
         self._arranged: int | None = None
         self._flat: Any = None
-        self._places: list[tuple[Metric, int, int]] = []  # of a mean's total and count in the flat array
+        self._places: list[tuple[str, Metric, int, int]] = []  # of a mean's total and count in the flat array
         self._others: list[Metric] = []
 
     def __getstate__(self) -> dict[str, Any]:
@@ -44,10 +45,10 @@ class Totals:
             means, flat = [], None
         self._flat = flat
         self._others = [metric for metric in self._metrics if metric not in means]
-        self._places = [
-            (metric, metric.variables[0].offset, metric.variables[1].offset) if metric in means else (metric, -1, -1)
-            for metric in self._metrics
-        ]
+        self._places = []
+        for name, metric in self._named.items():
+            total, count = (total.offset for total in metric.variables) if metric in means else (-1, -1)
+            self._places.append((name, metric, total, count))
         self._arranged = moves()
 
     def reset(self) -> None:
@@ -59,16 +60,16 @@ class Totals:
         for metric in self._others:
             metric.reset_state()
 
-    def results(self) -> list[Any]:
-        """Return the number of each metric, read from the device."""
+    def logs(self) -> dict[str, Any]:
+        """Return the number of each metric by name, read from the device."""
         if self._arranged != moves():
             self._arrange()
         sums: list[float] = [] if self._flat is None else self._metrics[0].xp.to_numpy(self._flat).tolist()
         # What `MeanMetric.compute` does, in Python's numbers: on arrays of one element it takes several times as long.
-        return [
-            metric.result() if total < 0 else sums[total] / max(sums[count], TINY)
-            for metric, total, count in self._places
-        ]
+        return {
+            name: metric.result() if total < 0 else sums[total] / max(sums[count], TINY)
+            for name, metric, total, count in self._places
+        }
 
 
 def _is_mean(metric: Metric) -> bool:

@@ -88,27 +88,26 @@ class FiniteWatch:
     def __init__(self, step: Step, batches: Batches) -> None:
         self._step, self._batches = step, batches
         self._warned = False
-        self._due = 0.0
+        self.due = 0.0
+        """The time of the next copy."""
         self._copy: Copy | None = None
         self._of = 0, 0  # the epoch at whose start the copy was taken, and the number of its pass
         self._losses: list[float] = []  # of the epochs since
 
     def begin_epoch(self, epoch: int) -> None:
-        """Keep the state for later, if it is time to do so."""
+        """Keep the state for later; to be called when it is due."""
         began = perf_counter()
-        if began < self._due or self._warned:
-            return
         if self._copy is None or self._copy.stale:
             variables = [*self._step.model.variables, *self._step.optimizer.variables]
             large = sum(variable.size for variable in variables) * 8 > LARGEST
             if large or not self._batches.repeatable:
-                self._due = math.inf
+                self.due = math.inf
                 return
             self._copy = Copy(variables)
         self._copy.take()
         self._of, self._losses = (epoch, self._batches.passes), []
         ended = perf_counter()
-        self._due = ended + (ended - began) / SHARE
+        self.due = ended + (ended - began) / SHARE
 
     def end_epoch(self, epoch: int, loss: float) -> None:
         """Warn, once, if the loss is not finite."""
@@ -116,13 +115,14 @@ class FiniteWatch:
             self._losses.append(loss)
             return
         self._warned = True
+        self.due = math.inf
         where = self._found(epoch) or self._state_now()
         self._copy = None
         warnings.warn(
             f"fit: the loss must be finite. Received: loss={loss} in epoch {epoch + 1}. {where} "
             f"A smaller learning rate, or global_clipnorm in the optimizer, often helps.",
             NonFiniteWarning,
-            stacklevel=4,
+            stacklevel=5,  # of `fit`'s caller, above `train` and what it is wrapped in
         )
 
     def _state_now(self) -> str:

@@ -41,12 +41,12 @@ class Largest(Metric):
 
 def measured(metrics: list[Any], *values: list[float]) -> list[float]:
     """Return what the metrics, which have been reset, say of these batches."""
-    totals = Totals(metrics)
+    totals = Totals({metric.name: metric for metric in metrics})
     totals.reset()
     for batch in values:
         for metric in metrics:
             metric.update_state(np.array(batch))
-    return totals.results()
+    return list(totals.logs().values())
 
 
 def test_means_and_others_are_measured_beside_each_other() -> None:
@@ -54,18 +54,18 @@ def test_means_and_others_are_measured_beside_each_other() -> None:
     assert measured(metrics, [1, 4], [7]) == [4, 7, 2, 4]
     assert measured(metrics, [9]) == [9, 9, 3, 9]
     assert measured(metrics) == [0, 0, 0, 0]
-    assert Totals([]).results() == []
+    assert Totals({}).logs() == {}
 
 
 def test_all_means_are_read_in_one_transfer() -> None:
     xp = StrictBackend.open("")
     metrics = [Mean(str(number)).to(xp) for number in range(3)]
-    totals = Totals(metrics)
+    totals = Totals({metric.name: metric for metric in metrics})
     totals.reset()
     for number, metric in enumerate(metrics):
         metric.update_state([number])
     before = xp.transfers.to_host
-    assert totals.results() == [0, 1, 2]
+    assert totals.logs() == {"0": 0, "1": 1, "2": 2}
     assert xp.transfers.to_host == before + 1
 
 
@@ -73,37 +73,37 @@ def test_all_means_are_read_in_one_transfer() -> None:
 @pytest.mark.parametrize("others", [[], [Mean("b")]])
 def test_a_metric_of_two_models_is_forgotten_without_the_others(first: int, others: list[Mean]) -> None:
     shared, alone = Mean("shared"), Mean("a")
-    both = [Totals([shared, alone]), Totals([shared, *others])]
+    both = [Totals({metric.name: metric for metric in metrics}) for metrics in ([shared, alone], [shared, *others])]
     for totals in (both[first], both[1 - first]):
         totals.reset()
     for metric in (shared, alone, *others):
         metric.update_state([3.0])
     both[1].reset()
-    assert both[1].results() == [0, *(0 for _ in others)]
-    assert both[0].results() == [0, 3]
+    assert both[1].logs() == {"shared": 0, **{metric.name: 0 for metric in others}}
+    assert both[0].logs() == {"shared": 0, "a": 3}
     alone.reset_state()
     shared.update_state([5.0])
     both[0].reset()
-    assert both[0].results() == [0, 0]
+    assert both[0].logs() == {"shared": 0, "a": 0}
 
 
 def test_a_copy_has_totals_of_its_own() -> None:
-    metrics = [Mean(), MeanAbsoluteError()]
-    totals = Totals(metrics)
+    first = Mean()
+    totals = Totals({"a": first, "b": MeanAbsoluteError()})
     totals.reset()
-    metrics[0].update_state([2.0])
+    first.update_state([2.0])
     twin = copy.deepcopy(totals)
-    assert twin.results() == [2, 0]
+    assert twin.logs() == {"a": 2, "b": 0}
     twin.reset()
-    assert (totals.results(), twin.results()) == ([2, 0], [0, 0])
+    assert (totals.logs(), twin.logs()) == ({"a": 2, "b": 0}, {"a": 0, "b": 0})
 
 
 def test_totals_are_found_where_they_have_moved() -> None:
     metric = Mean()
-    totals = Totals([metric])
+    totals = Totals({"mean": metric})
     totals.reset()
     metric.update_state([2.0])
     metric.to("strict")
-    assert totals.results() == [2]
+    assert totals.logs() == {"mean": 2}
     totals.reset()
     assert metric.result() == 0
