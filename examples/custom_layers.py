@@ -1,4 +1,4 @@
-"""Layers of your own: eight kinds, each a few lines, trained together on points of a spiral.
+"""Layers of your own: ten kinds, each a few lines, trained together on points of a spiral.
 
 A layer gives `call`, and its derivative is found; or `forward` and `backward`, and the derivative is checked. Formulas
 are written with operators and the words of `xp`, which are those of the Array API standard: the same text runs on NumPy
@@ -124,6 +124,30 @@ class GaussianNoise(Layer):
         return x + self.deviation * self.noise.normal(xp, x.shape, self.dtype) if training else x
 
 
+class Halves(Layer):
+    """The features in two halves: several outputs are returned together, and ``a, b = layer(x)``."""
+
+    def call(self, xp, x):
+        middle = x.shape[-1] // 2
+        return x[:, :middle], x[:, middle:]
+
+
+class Bilinear(Layer):
+    """``y_k = Σ a_i kernel_ijk b_j`` of two inputs: ``layer([a, b])`` (Tenenbaum and Freeman, 2000)."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape):
+        (_, rows), (_, columns) = input_shape  # one shape for each input
+        self.kernel = self.add_weight("kernel", (rows, columns, self.units))
+
+    def call(self, xp, x):
+        a, b = x
+        return xp.einsum("ni,ijk,nj->nk", a, self.kernel, b)
+
+
 LAYERS = [
     Swish(),
     Scale(),
@@ -133,11 +157,14 @@ LAYERS = [
     Twice(3),
     Centred(),
     GaussianNoise(0.1),
+    Halves(),
+    Bilinear(4),
 ]
+INPUT_SHAPES = {"Halves": (7, 6), "Bilinear": [(7, 3), (7, 2)]}  # (7, 3) for all others
 
 if __name__ == "__main__":
     for layer in LAYERS:
-        check_layer(layer, (7, 3))
+        check_layer(layer, INPUT_SHAPES.get(type(layer).__name__, (7, 3)))
         print(f"check_layer finds no mistake in {type(layer).__name__}.")
 
     # Two arms of a spiral, 200 points each, from 0.25 to 1.5 turns.
@@ -156,6 +183,8 @@ if __name__ == "__main__":
             Residual([Dense(16, activation="tanh"), Dense(16)]),
             GatedUnit(16),
             Twice(16),
+            Halves(),
+            Bilinear(8),  # takes both halves
             Dense(1, activation="sigmoid"),
         ],
         seed=0,

@@ -49,7 +49,7 @@ def sigmoid(z):
 
 @pytest.mark.parametrize("layer", layers.LAYERS, ids=lambda layer: type(layer).__name__)
 def test_layers_keep_their_contract(xp, layer):
-    check_layer(layer, (7, 3), xp=xp)
+    check_layer(layer, layers.INPUT_SHAPES.get(type(layer).__name__, (7, 3)), xp=xp)
 
 
 def test_check_layer_sees_the_weights_of_inner_layers(xp):
@@ -93,6 +93,17 @@ def test_layers_compute_their_formula(xp):
     np.testing.assert_allclose(y, np.tanh(np.tanh(X @ kernel + bias) @ kernel + bias), rtol=1e-12)
 
 
+def test_layers_of_several_inputs_and_outputs_compute_their_formula(xp):
+    a, b = layers.Halves(dtype="float64")(xp.asarray(np.hstack([X, X[:, :1]])))
+    np.testing.assert_array_equal(xp.to_numpy(a), X[:, :2])
+    np.testing.assert_array_equal(xp.to_numpy(b), X[:, [2, 0]])
+    layer = layers.Bilinear(4, dtype="float64")
+    y = xp.to_numpy(layer([a, b]))
+    kernel = layer.weights[0].numpy()
+    for n, k in np.ndindex(6, 4):
+        np.testing.assert_allclose(y[n, k], X[n, :2] @ kernel[:, :, k] @ X[n, [2, 0]], rtol=1e-12)
+
+
 def test_a_running_mean_is_kept_in_training_alone(xp):
     layer = layers.Centred(momentum=0.75)
     model = Sequential([layer, Dense(1)], backend=xp, dtype="float64")
@@ -130,6 +141,8 @@ def network(xp):
             layers.Residual([Dense(5, activation="tanh"), Dense(4)]),
             layers.GatedUnit(3),
             layers.Twice(3),
+            layers.Halves(),
+            layers.Bilinear(2),
             Dense(1),
         ],
         seed=3,
@@ -156,7 +169,7 @@ def test_custom_layers(run):
     output = run("custom_layers")
     assert [f"check_layer finds no mistake in {type(layer).__name__}." for layer in layers.LAYERS] == output.split(
         "\n"
-    )[:8]
+    )[: len(layers.LAYERS)]
     loss, accuracy = numbers(output)
     assert loss < 0.2
     assert accuracy >= 0.95
