@@ -163,7 +163,12 @@ class Optimizer(Configurable):
     def build(self, variables: Iterable[Variable]) -> None:
         """Take charge of these parameters: allocate gradients and slots. Those known already keep theirs."""
         fresh = [variable for variable in variables if variable not in self._offsets]
-        if self.built and not fresh:
+        active = self.active_slots()
+        if (
+            self.built
+            and not fresh
+            and all(tuple(vectors) == ("gradient", *active) for vectors in self._vectors.values())
+        ):
             return
         homes = list(dict.fromkeys(str(variable.xp) for variable in (*self._parameters, *fresh)))
         if len(homes) > 1:
@@ -182,7 +187,7 @@ class Optimizer(Configurable):
                 self._offsets[variable] = offset
                 offset += variable.size
             vectors: dict[str, Variable] = {}
-            for name in ("gradient", *self.active_slots()):
+            for name in ("gradient", *active):
                 vectors[name] = Variable(self.xp, self.xp.zeros((offset,)), dtype, f"{self.name}/{name}/{dtype}")
                 old = self._vectors.get(dtype, {}).get(name)
                 if old is not None:  # a model that grew: what was learnt of the first parameters stays

@@ -1,7 +1,7 @@
 """Recording what is computed, and its derivative."""
 
 from layerkit.program.array import Place, RecordedArray, leaves
-from layerkit.program.capture import Capture, Refusal, record, users_line
+from layerkit.program.capture import Capture, Refusal, record, users_frame, users_line
 from layerkit.program.derivative import Tape, pull_back
 from layerkit.program.functions import (
     differentiable,
@@ -37,6 +37,7 @@ __all__ = [
     "record",
     "recording",
     "register_derivative",
+    "users_frame",
     "users_line",
     "value_and_grad",
 ]

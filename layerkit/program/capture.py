@@ -97,7 +97,7 @@ class Capture(Recorder):
         outputs = [None if value is None else self.input(value) for value in given]
         places = tuple([None if output is None else output.place for output in outputs])
         self.instructions.append(Instruction(word, args, kwargs, places, self.origins[-1], several))
-        made: Any = getattr(result, "_make", None) or type(result)
+        made: Any = getattr(result, "_make", None) or result.__class__
         return made(outputs) if several else outputs[0]
 
     # The machine words.
@@ -183,14 +183,20 @@ def record(
     return result, capture, program
 
 
-_FRAMEWORK = {"layerkit", "layerkit_numpy", "layerkit_cupy"}
+# What stands between a user's line and what it asks for: ourselves, and who calls us on the way.
+_FRAMEWORK = {"layerkit", "layerkit_numpy", "layerkit_cupy", "numpy", "contextlib", "functools"}
+
+
+def users_frame(frame: FrameType | None = None) -> tuple[FrameType | None, int]:
+    """Return the innermost frame that is not the framework's, from a frame on, and how many are within it."""
+    frame = frame or sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - a traceback's view, without raising
+    within = 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _FRAMEWORK:
+        frame, within = frame.f_back, within + 1
+    return frame, within
 
 
 def users_line(frame: FrameType | None = None) -> str:
-    """Return the innermost line that is not the framework's, from a frame on: "model.py, line 12"."""
-    frame = frame or sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - a traceback's view, without raising
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in _FRAMEWORK:
-            return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
-        frame = frame.f_back
-    return ""
+    """Return the user's innermost line, from a frame on: "model.py, line 12"; empty where there is none."""
+    found, _ = users_frame(frame)
+    return "" if found is None else f"{Path(found.f_code.co_filename).name}, line {found.f_lineno}"

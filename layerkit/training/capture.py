@@ -6,7 +6,6 @@ import contextlib
 import math
 import pickle
 import random
-import sys
 import threading
 import warnings
 import weakref
@@ -16,7 +15,7 @@ import numpy as np
 
 from layerkit.changes import changes
 from layerkit.errors import CaptureError, CaptureWarning
-from layerkit.program import Origin, Refusal, active_recorder, record, users_line
+from layerkit.program import Origin, Refusal, active_recorder, record, users_frame, users_line
 from layerkit.program.purity import snapshot
 from layerkit.training.trouble import Copy, intercepted
 
@@ -231,7 +230,7 @@ class CapturedStep:
             f"{rule} Received: {refusal.received}{line}. This model's {self.name} step runs eagerly from now on; "
             f"compile(jit_compile=False) says that this is meant.",
             CaptureWarning,
-            stacklevel=_depth_of_users_call(),
+            stacklevel=users_frame()[1] + 1,
         )
         return result
 
@@ -242,14 +241,6 @@ _DRAWN = "numbers drawn from Python's or NumPy's random, and not from a stream o
 def _place_in_random_numbers() -> bytes:
     """Return what changes when a number is drawn from a source that belongs to the process."""
     return pickle.dumps((random.getstate(), np.random.get_state(legacy=False)))  # noqa: NPY002 - a user's code may use it
-
-
-def _depth_of_users_call() -> int:
-    """Return the `stacklevel` with which a warning of the calling function points at the user's line."""
-    frame, depth = sys._getframe(1), 1  # pyright: ignore[reportPrivateUsage] - no other way is as short
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "layerkit":
-        frame, depth = frame.f_back, depth + 1
-    return depth
 
 
 def origin(item: Any, doing: str) -> Origin:

@@ -81,6 +81,7 @@ class Step:
         self._looked: int | None = None
         self._constrained: list[Variable] = []
         self._planned: int | None = None
+        self._slots: tuple[str, ...] = ()
         names = _names(metrics, weighted_metrics)
         self.names = names if loss is not None else names[1:]
         self._totals = Totals(dict(zip(self.names, self.all_metrics, strict=False)))
@@ -116,7 +117,8 @@ class Step:
 
     def plan(self) -> None:
         """Prepare for the weights that are trainable now, where they are now."""
-        if self._planned == moves():
+        slots = self.optimizer.active_slots()  # a momentum that is set later needs its slot
+        if self._planned == moves() and self._slots == slots:
             return
         trainable = self.model.trainable_weights
         self.optimizer.build([variable for variable in self.model.weights if variable.trainable])
@@ -127,7 +129,7 @@ class Step:
             (name, self.optimizer.gradient(variable)) for name, variable in named.items() if variable in chosen
         ]
         self._constrained = [variable for variable in trainable if variable.constraint is not None]
-        self._planned = moves()
+        self._planned, self._slots = moves(), slots
 
     def _with_regularizers(self) -> dict[Variable, str]:
         """Return the weights that are trained and have a penalty, and their names."""

@@ -355,6 +355,7 @@ def test_a_change_between_steps_takes_effect_with_the_next(change):
     assert replays(model)
 
 
+@pytest.mark.parametrize("rows", [6, 24])
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 9])
 @pytest.mark.parametrize(
     "change",
@@ -368,9 +369,42 @@ def test_a_change_between_steps_takes_effect_with_the_next(change):
     ],
     ids=["rate", "momentum", "trainable", "slope", "weights", "moved"],
 )
-def test_a_change_by_a_callback_takes_effect_with_the_next_batch(change, batch):
+def test_a_change_by_a_callback_takes_effect_with_the_next_batch(change, batch, rows):
     layers = [lambda: Dense(4), LeakyReLU, lambda: Dense(2)]
-    both_ways(fitted(At(batch, change)), layers, optimizer=lambda: SGD(0.1, momentum=0.9))
+    train = fitted(At(batch, change), epochs=rows // 2, batch_size=rows)
+    both_ways(train, layers, optimizer=lambda: SGD(0.1, momentum=0.9))
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("moment", ["on_epoch_begin", "on_epoch_end"])
+def test_a_change_between_epochs_takes_effect_with_the_next(moment, epoch):
+    class Changes(Callback):
+        def change(self, number, logs=None):
+            if number == epoch:
+                self.model.layers[1].negative_slope = 0.5
+                self.model.optimizer.momentum = 0.5
+
+    setattr(Changes, moment, Changes.change)
+    layers = [lambda: Dense(4), LeakyReLU, lambda: Dense(2)]
+    for rows in (6, 24):
+        both_ways(fitted(Changes(), epochs=8, batch_size=rows), layers, optimizer=lambda: SGD(0.1, momentum=0.9))
+
+
+def test_a_momentum_that_is_set_later_gets_its_slot():
+    def train(model):
+        losses = steps(model, 4)
+        model.optimizer.momentum = 0.9
+        losses += steps(model, 4)
+        model.optimizer.momentum = 0.0
+        return losses + steps(model, 4)
+
+    model = both_ways(train, optimizer=lambda: SGD(0.1))
+    assert replays(model)
+    later, first = sequential(optimizer=lambda: SGD(0.1)), sequential(optimizer=lambda: SGD(0.1, momentum=0.9))
+    later.optimizer.momentum = 0.9
+    for each in (later, first):
+        steps(each, 5)
+    np.testing.assert_allclose(later.get_weights()[0], first.get_weights()[0], rtol=1e-10)
 
 
 def test_a_move_to_another_backend_in_mid_fit_and_back():
@@ -411,6 +445,56 @@ def test_a_global_that_is_changed_between_fits(monkeypatch):
     model = both_ways(train, [FromGlobals, lambda: Dense(2)])
     fitted()(model)
     assert passes(lambda: fitted()(model)) == 0
+
+
+class Factor(Layer):
+    """Reads what belongs to its class, a list, an array, and a function's variable."""
+
+    factor = 1.0
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.items, self.table, around = [1.0], np.ones(2), [1.0]
+        self.function = lambda: around[0]
+        self.around = lambda value: around.__setitem__(0, value)
+
+    def call(self, xp, x):
+        return x * self.factor * self.items[0] * self.function() * xp.asarray(self.table)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: setattr(Factor, "factor", 2.0),
+        lambda layer: layer.items.__setitem__(0, 2.0),
+        lambda layer: layer.table.__setitem__(1, 2.0),
+        lambda layer: layer.around(2.0),
+    ],
+    ids=range(4),
+)
+def test_what_changes_without_being_set_takes_effect(change):
+    def changed(between):
+        def train(model):
+            Factor.factor = 1.0
+            steps(model, 4)
+            before = [np.array(model.predict(X, verbose=0)) for _ in range(3)] + [model.evaluate(X, Y, verbose=0)[0]]
+            change(model.layers[1])
+            after = [model.predict(X, verbose=0), model.evaluate(X, Y, verbose=0)[0]]
+            between(model)
+            return [np.mean(value) for value in (*before, *after)]
+
+        return train
+
+    layers = [lambda: Dense(2), Factor]
+    both_ways(changed(lambda model: steps(model, 3)), layers)
+    both_ways(changed(lambda model: fitted()(model)), layers)
+    for batch in (3, 6):
+
+        def train(model, batch=batch):
+            Factor.factor = 1.0
+            fitted(At(batch, lambda model: change(model.layers[1])), epochs=9, batch_size=12)(model)
+
+        both_ways(train, layers)
 
 
 def test_another_compile_begins_anew():
