@@ -7,7 +7,6 @@ keeps no values, so that a step under it needs hardly more memory than without i
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
@@ -199,4 +198,7 @@ def users_frame(frame: FrameType | None = None) -> tuple[FrameType | None, int]:
 def users_line(frame: FrameType | None = None) -> str:
     """Return the user's innermost line, from a frame on: "model.py, line 12"; empty where there is none."""
     found, _ = users_frame(frame)
-    return "" if found is None else f"{Path(found.f_code.co_filename).name}, line {found.f_lineno}"
+    if found is None:
+        return ""
+    name = found.f_code.co_filename.replace("\\", "/").rpartition("/")[2]  # the module pathlib is slow to load
+    return f"{name}, line {found.f_lineno}"
