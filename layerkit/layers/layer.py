@@ -341,7 +341,9 @@ class Layer(HoldsState, Configurable):
             values = initializers.get(initializer).values(shape, kind, home.seed, path)
         else:
             awaited.weight(path, shape, kind)
-            values = home.xp.broadcast_to(home.xp.zeros((), dtype=getattr(home.xp, kind)), shape)
+            # Ones, where there are fractions: a layer that divides by the norm of a weight is run on them.
+            one = (home.xp.ones if kind in FLOAT_DTYPES else home.xp.zeros)((), dtype=getattr(home.xp, kind))
+            values = home.xp.broadcast_to(one, shape)
         variable = Variable(home.xp, values, kind, name, trainable=trainable)
         variable.path = path
         variable.regularizer, variable.constraint = regularizers.get(regularizer), constraints.get(constraint)
