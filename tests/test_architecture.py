@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # A room imports itself and the rooms of the lines below its own, and no other.
 LEVELS = (
-    ("layerkit",),  # __init__.py: the public surface
+    ("layerkit", "__main__"),  # __init__.py: the public surface; python -m layerkit
     ("models", "testing"),
     ("saving",),
     ("training",),
