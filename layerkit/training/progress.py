@@ -148,7 +148,7 @@ class Progress:
 
     def end_test(self, step: int, logs: Mapping[str, Any]) -> None:
         """Leave the line of an evaluation or a prediction. A validation has none of its own."""
-        if self._epochs is None:
+        if self._epochs is None and self.is_shown:
             self.end_epoch(step, logs)
 
     def close(self) -> None:
