@@ -24,6 +24,7 @@ import numpy as np
 from layerkit.program import record
 from layerkit.xp.state import Stretch, Variable
 from layerkit_numpy import NumpyBackend, lines, plan
+from layerkit_numpy.program import NumpyProgram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,15 +46,18 @@ class Size(NamedTuple):
     tile: int
     few: int
     """From how many elements on large arrays are treated as such."""
+    threads: int = 1
+    """How many threads share a loop over tiles."""
 
 
 def size_of(random: Any) -> Size:
     if random.random() < 0.02:  # as large as what is treated as large
         rows = int(random.integers(65, 72))
-        return Size(rows, rows, 1 << 10, 4096)
+        return Size(rows, rows, 1 << 10, 4096, int(random.integers(1, 4)))
     rows = int(random.integers(2, 9))
     columns = rows if random.random() < 0.5 else int(random.integers(1, 9))
-    return Size(rows, columns, int(random.choice([1, 4, 8, 24, 1 << 15])), int(random.choice([0, 16, 4096])))
+    tile, few, threads = (int(random.choice(values)) for values in ([1, 4, 8, 24, 1 << 15], [0, 16, 4096], [1, 1, 3]))
+    return Size(rows, columns, tile, few, threads)
 
 
 class State(types.SimpleNamespace):
@@ -466,7 +470,7 @@ def compare(step: Step, steps: int = 3) -> Any:
 
     with np.errstate(all="ignore"), _as_if_large(step.size):
         both(0, recorded, "recorded")
-        by_word, planned = found[0].on(xp), xp.capture(found[0])
+        by_word, planned = found[0].on(xp), NumpyProgram(found[0], xp, threads=step.size.threads)
         for number in range(1, steps + 1):
             both(number, by_word, "word by word")
             both(number, planned, "planned")
@@ -476,7 +480,10 @@ def compare(step: Step, steps: int = 3) -> Any:
 @contextlib.contextmanager
 def _as_if_large(size: Size) -> Iterator[None]:
     """Treat arrays from a few elements on as large ones are treated."""
-    with mock.patch.object(lines, "_FEW", size.few), mock.patch.object(plan, "SMALL", 4 * size.few):
+    with (
+        mock.patch.object(lines, "_FEW", size.few),
+        mock.patch.multiple(plan, SMALL=4 * size.few, LONG=size.few),
+    ):
         yield
 
 
