@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from layerkit.functions import as_float, function_of
 from layerkit.layers import activations as layers
 from layerkit.layers.activations import get
+from layerkit.layers.piecewise import Threshold
+from layerkit.xp.registry import backend, backend_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,39 +31,78 @@ def _function(cls: type[Layer], name: str, **defaults: Any) -> Callable[..., Any
     return function_of(cls, name, ("x",), _run, **defaults)
 
 
+celu = _function(layers.CELU, "celu", alpha=1.0)
 elu = _function(layers.ELU, "elu", alpha=1.0)
 exponential = _function(layers.Exponential, "exponential")
 gelu = _function(layers.GELU, "gelu", approximate=False)
+glu = _function(layers.GLU, "glu", axis=-1)
+hard_shrink = _function(layers.HardShrink, "hard_shrink", threshold=0.5)
 hard_sigmoid = _function(layers.HardSigmoid, "hard_sigmoid")
+hard_silu = _function(layers.HardSiLU, "hard_silu")
+hard_swish = hard_silu
+hard_tanh = _function(layers.HardTanh, "hard_tanh")
 leaky_relu = _function(layers.LeakyReLU, "leaky_relu", negative_slope=0.2)
 linear = _function(layers.Linear, "linear")
+log_sigmoid = _function(layers.LogSigmoid, "log_sigmoid")
 log_softmax = _function(layers.LogSoftmax, "log_softmax", axis=-1)
+mish = _function(layers.Mish, "mish")
 relu = _function(layers.ReLU, "relu", negative_slope=0.0, max_value=None, threshold=0.0)
+relu6 = _function(layers.ReLU6, "relu6")
 selu = _function(layers.SELU, "selu")
 sigmoid = _function(layers.Sigmoid, "sigmoid")
 silu = _function(layers.SiLU, "silu")
+soft_shrink = _function(layers.SoftShrink, "soft_shrink", threshold=0.5)
 softmax = _function(layers.Softmax, "softmax", axis=-1)
 softplus = _function(layers.Softplus, "softplus")
 softsign = _function(layers.Softsign, "softsign")
+sparse_plus = _function(layers.SparsePlus, "sparse_plus")
+sparse_sigmoid = _function(layers.SparseSigmoid, "sparse_sigmoid")
+sparsemax = _function(layers.Sparsemax, "sparsemax", axis=-1)
+squareplus = _function(layers.Squareplus, "squareplus", b=4)
 swish = silu
 tanh = _function(layers.Tanh, "tanh")
+tanh_shrink = _function(layers.TanhShrink, "tanh_shrink")
+
+
+def threshold(x: Any, threshold: float, default_value: float) -> Array:
+    """``y = x`` for x > `threshold`, `default_value` elsewhere."""
+    xp = backend_of(x) or backend()
+    with xp.on_device():
+        return _run(Threshold(threshold, default_value), xp, x)
+
 
 __all__ = [
+    "celu",
     "elu",
     "exponential",
     "gelu",
     "get",
+    "glu",
+    "hard_shrink",
     "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
     "leaky_relu",
     "linear",
+    "log_sigmoid",
     "log_softmax",
+    "mish",
     "relu",
+    "relu6",
     "selu",
     "sigmoid",
     "silu",
+    "soft_shrink",
     "softmax",
     "softplus",
     "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
     "swish",
     "tanh",
+    "tanh_shrink",
+    "threshold",
 ]

@@ -85,6 +85,14 @@ def check_axis(owner: str, **named: Any) -> Any:
     return tuple(map(int, axes)) if is_a(value, tuple, list) else int(value)
 
 
+def check_one_axis(owner: str, **named: Any) -> int:
+    """Return the value, the number of an axis."""
+    name, value = _only(named)
+    if not is_integer(value):
+        raise ArgumentError(f"{owner}: {name} must be an integer. Received: {name}={shown(value)}")
+    return int(value)
+
+
 def check_lengths(owner: str, least: int, *, varies: bool = True, **named: Any) -> tuple[int | None, ...]:
     """Return the value, a shape: integers that are not below `least`, or where it `varies`, None for any length.
 

@@ -1,5 +1,10 @@
 """Layers: what a model is made of."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from layerkit.layers.activations import (
     ELU,
     GELU,
@@ -22,30 +27,201 @@ from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.input import Input, InputLayer
 from layerkit.layers.layer import Layer
-from layerkit.layers.reshaping import Flatten, Reshape
+from layerkit.layers.piecewise import (
+    HardShrink,
+    HardSiLU,
+    HardTanh,
+    ReLU6,
+    SoftShrink,
+    SparsePlus,
+    SparseSigmoid,
+    Threshold,
+)
+from layerkit.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
+from layerkit.layers.smooth import CELU, GLU, LogSigmoid, Mish, Squareplus, TanhShrink
+from layerkit.layers.sparsemax import Sparsemax
+
+if TYPE_CHECKING:
+    from layerkit.layers.einsum_dense import EinsumDense
+    from layerkit.layers.embedding import Embedding
+    from layerkit.layers.merging import (
+        Add,
+        Average,
+        Concatenate,
+        Dot,
+        Maximum,
+        Minimum,
+        Multiply,
+        Subtract,
+        add,
+        average,
+        concatenate,
+        dot,
+        maximum,
+        minimum,
+        multiply,
+        subtract,
+    )
+    from layerkit.layers.noise import AlphaDropout, GaussianDropout, GaussianNoise
+    from layerkit.layers.normalization import (
+        BatchNormalization,
+        GroupNormalization,
+        LayerNormalization,
+        RMSNormalization,
+        UnitNormalization,
+    )
+    from layerkit.layers.padding import Cropping1D, Cropping2D, Cropping3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
+    from layerkit.layers.plain import ActivityRegularization, Identity, Lambda
+    from layerkit.layers.prelu import PReLU
+    from layerkit.layers.preprocessing import CategoryEncoding, Normalization
+    from layerkit.layers.rescaling import Rescaling
+    from layerkit.layers.spatial_dropout import SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
+    from layerkit.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
+    from layerkit.layers.wrapper import Wrapper
+
+# Families that many models do without are loaded when one of their names is first asked for.
+_FAMILIES = {
+    "einsum_dense": ("EinsumDense",),
+    "embedding": ("Embedding",),
+    "merging": (
+        *("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
+        *("add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"),
+    ),
+    "noise": (
+        "AlphaDropout",
+        "GaussianDropout",
+        "GaussianNoise",
+    ),
+    "normalization": (
+        "BatchNormalization",
+        "GroupNormalization",
+        "LayerNormalization",
+        "RMSNormalization",
+        "UnitNormalization",
+    ),
+    "padding": (
+        "Cropping1D",
+        "Cropping2D",
+        "Cropping3D",
+        "ZeroPadding1D",
+        "ZeroPadding2D",
+        "ZeroPadding3D",
+    ),
+    "plain": ("ActivityRegularization", "Identity", "Lambda"),
+    "prelu": ("PReLU",),
+    "preprocessing": ("CategoryEncoding", "Normalization"),
+    "rescaling": ("Rescaling",),
+    "spatial_dropout": (
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "SpatialDropout3D",
+    ),
+    "upsampling": (
+        "UpSampling1D",
+        "UpSampling2D",
+        "UpSampling3D",
+    ),
+    "wrapper": ("Wrapper",),
+}
+_FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FAMILY_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_FAMILY_OF[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
+    "GLU",
     "SELU",
     "Activation",
+    "ActivityRegularization",
+    "Add",
+    "AlphaDropout",
+    "Average",
+    "BatchNormalization",
+    "CategoryEncoding",
+    "Concatenate",
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
     "Dense",
+    "Dot",
     "Dropout",
+    "EinsumDense",
+    "Embedding",
     "Exponential",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GroupNormalization",
+    "HardShrink",
+    "HardSiLU",
     "HardSigmoid",
+    "HardTanh",
+    "Identity",
     "Input",
     "InputLayer",
+    "Lambda",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "Linear",
+    "LogSigmoid",
     "LogSoftmax",
+    "Maximum",
+    "Minimum",
+    "Mish",
+    "Multiply",
+    "Normalization",
+    "PReLU",
+    "Permute",
+    "RMSNormalization",
     "ReLU",
+    "ReLU6",
+    "RepeatVector",
+    "Rescaling",
     "Reshape",
     "SiLU",
     "Sigmoid",
+    "SoftShrink",
     "Softmax",
     "Softplus",
     "Softsign",
+    "SparsePlus",
+    "SparseSigmoid",
+    "Sparsemax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Squareplus",
+    "Subtract",
     "Tanh",
+    "TanhShrink",
+    "Threshold",
+    "UnitNormalization",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "Wrapper",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
+    "add",
+    "average",
+    "concatenate",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
 ]

@@ -8,40 +8,19 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Unpack, override
 
 from layerkit.checks import check_at_least, check_flag, is_integer
-from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
+from layerkit.errors import ArgumentError, ShapeError
 from layerkit.functions import call_function
+from layerkit.layers.activation_layer import ActivationLayer
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.layers.piecewise import HardShrink, HardSiLU, HardTanh, ReLU6, SoftShrink, SparsePlus, SparseSigmoid
+from layerkit.layers.smooth import CELU, GLU, LogSigmoid, Mish, Squareplus, TanhShrink
+from layerkit.layers.sparsemax import Sparsemax
 from layerkit.names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from layerkit.xp.backend import Array, Backend
-
-Gradients = tuple["Array", dict[str, "Array"]]
-
-
-class ActivationLayer(Layer):
-    """Base of activations: the output has the shape of the input.
-
-    Shapes:
-        x, y: (...).
-    """
-
-    @override
-    def backward(self, xp: Backend, saved: Any, dy: Array) -> Gradients:
-        return self.derivative(xp, saved, dy), {}
-
-    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
-        """Return dx from dy."""
-        raise MissingDerivativeError(
-            f"{self.name}: an activation must define derivative(self, xp, saved, dy). "
-            f"Received: {type(self).__name__}, which does not. Derive from Layer to give `call` alone."
-        )
-
-    @override
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
 
 
 class Linear(ActivationLayer):
@@ -337,10 +316,14 @@ class FunctionActivation(Layer):
 NAMES = Names[Layer](
     Layer,
     (
-        *(ELU, Exponential, GELU, HardSigmoid, LeakyReLU, Linear, LogSoftmax, ReLU, SELU, Sigmoid, SiLU, Softmax),
-        *(Softplus, Softsign, Tanh),
+        *(CELU, ELU, Exponential, GELU, GLU, HardShrink, HardSigmoid, HardSiLU, HardTanh, LeakyReLU, Linear),
+        *(LogSigmoid, LogSoftmax, Mish, ReLU, ReLU6, SELU, Sigmoid, SiLU, Softmax, Softplus, SoftShrink, Softsign),
+        *(SparsePlus, SparseSigmoid, Sparsemax, Squareplus, Tanh, TanhShrink),
     ),
-    {"relu": ReLU, "leaky_relu": LeakyReLU, "silu": SiLU, "swish": SiLU},
+    {
+        **{"relu": ReLU, "relu6": ReLU6, "leaky_relu": LeakyReLU, "silu": SiLU, "swish": SiLU},
+        **{"hard_silu": HardSiLU, "hard_swish": HardSiLU},
+    },
     accepted="a name, a layer, or a function f(x)",
     kind="activation",
     from_function=FunctionActivation,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
-from layerkit.checks import is_a, is_integer
+from layerkit.checks import check_count, is_a, is_integer
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 
@@ -90,3 +90,76 @@ class Flatten(Layer):
             raise ShapeError(f"{self.name}: x must have a batch axis. Received: shape ()")
         lengths = input_shape[1:]
         return (input_shape[0], None if None in lengths else math.prod(n for n in lengths if n is not None))
+
+
+class Permute(Layer):
+    """The axes of each row in another order.
+
+    Args:
+        dims: which axis of x each axis of y is, counted from 1: ``(2, 1)`` swaps the axes of a matrix.
+        kwargs: what every `Layer` takes.
+
+    Shapes:
+        x: (batch, ...). y: (batch, ...), in the order of `dims`.
+
+    Raises:
+        ArgumentError: `dims` are not the numbers from 1 on, in some order.
+        ShapeError: a row of x has another number of axes.
+    """
+
+    def __init__(self, dims: tuple[int, ...] | list[int], **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        if not is_a(dims, tuple, list) or sorted(dims) != list(range(1, len(dims) + 1)):
+            raise ArgumentError(f"Permute: dims must be the integers from 1 on, in some order. Received: dims={dims!r}")
+        self.dims = tuple(dims)
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        return xp.permute_dims(x, (0, *self.dims)), None
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
+        order = (0, *self.dims)
+        return xp.permute_dims(dy, tuple(order.index(axis) for axis in range(len(order)))), {}
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != len(self.dims) + 1:
+            raise ShapeError(
+                f"{self.name}: a row of x must have as many axes as dims={self.dims}. Received: shape {input_shape}"
+            )
+        return (input_shape[0], *(input_shape[axis] for axis in self.dims))
+
+
+class RepeatVector(Layer):
+    """Each row, `n` times; dx is dy summed over the copies.
+
+    Args:
+        n: how often, at least 1.
+        kwargs: what every `Layer` takes.
+
+    Shapes:
+        x: (batch, features). y: (batch, n, features).
+
+    Raises:
+        ArgumentError: `n` is below 1, or not an integer.
+        ShapeError: a row of x is no vector.
+    """
+
+    def __init__(self, n: int, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.n = check_count("RepeatVector", 1, n=n)
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        return xp.repeat(xp.expand_dims(x, axis=1), self.n, axis=1), None
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
+        return xp.sum(dy, axis=1), {}
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 2:
+            raise ShapeError(f"{self.name}: x must have the shape (batch, features). Received: shape {input_shape}")
+        return (input_shape[0], self.n, input_shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from pathlib import Path
@@ -25,6 +26,10 @@ EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
 # These derivatives are differences of numbers of the size of (1 + |x|) dy, such as 1 - tanh(x)²: where they nearly
 # cancel, what is left of their rounding is measured by that size. So are the values of log_softmax near 0, log(1 - …).
 CANCELLING = {"sigmoid", "tanh", "elu", "selu", "gelu", "silu", "softmax", "log_softmax"}
+CANCELLING |= {"celu", "glu", "hard_silu", "mish", "sparse_plus", "squareplus"}
+
+# So are these values, where x is as large as what is taken from it.
+CANCELLING_VALUES = {"hard_silu", "soft_shrink", "sparse_plus", "sparse_sigmoid", "tanh_shrink"}
 
 
 def allowed_y(case, dtype):
@@ -32,6 +37,10 @@ def allowed_y(case, dtype):
     allowed = RELATIVE[dtype] * y + np.finfo(dtype).tiny
     if case["name"] == "log_softmax":
         allowed += 2 * EPSILON[dtype]
+    if case["name"] in CANCELLING_VALUES:
+        allowed += 2 * EPSILON[dtype] * (1 + x if case["name"] != "tanh_shrink" else x)
+    if case["name"] == "squareplus":
+        allowed += 2 * EPSILON["float64"] * x  # the table's x + √(x² + b) has few digits for x << 0
     if case["name"] == "gelu":
         # exp(-x² / 2) turns a rounding ε of its argument into x² ε. The table's own approximate form, with 1 + tanh,
         # has no digits where tanh is near -1.
@@ -44,7 +53,11 @@ def allowed_y(case, dtype):
 def allowed_dx(case, dtype):
     x, dy, dx = (np.abs(np.array(case[key])) for key in ("x", "dy", "dx"))
     allowed = RELATIVE[dtype] * dx + np.finfo(dtype).tiny
-    if case["name"] in ("softmax", "log_softmax"):
+    if case["name"] == "tanh_shrink":
+        allowed += 2 * EPSILON["float64"] * dy  # the table's 1 - (1 - tanh(x)²) has few digits near 0
+    elif case["name"] == "glu":
+        allowed += 2 * EPSILON[dtype] * (1 + np.max(x)) * np.max(dy)
+    elif case["name"] in ("softmax", "log_softmax"):
         allowed += 2 * EPSILON[dtype] * np.sum(dy, axis=case["kwargs"].get("axis", -1), keepdims=True)
     elif case["name"] in CANCELLING:
         # tanh's argument has x³, and so its derivative x².
@@ -74,7 +87,8 @@ WITH_GRADIENT = [case for case in CASES if "dx" in case]
 @pytest.mark.parametrize("case", WITH_GRADIENT, ids=name_of)
 def test_dx_is_that_of_keras(xp, case, dtype):
     options = {**TABLE["function_defaults"][case["name"]], **case["kwargs"]}
-    layer = layers.activations.NAMES.find(case["name"])(**options)
+    names = layers.activations.NAMES
+    layer = (names.find(case["name"]) if case["name"] in names else layers.Threshold)(**options)
     x, dy = xp.asarray(np.array(case["x"], dtype)), xp.asarray(np.array(case["dy"], dtype))
     _, saved = layer.run_forward(xp, x)
     dx, gradients = layer.run_backward(xp, saved, dy)
@@ -85,9 +99,10 @@ def test_dx_is_that_of_keras(xp, case, dtype):
 
 def test_every_activation_has_its_numbers():
     in_table = {case["name"] for case in CASES}
-    in_layerkit = {name for name in activations.__all__ if name not in ("get", "swish")}
+    in_layerkit = {name for name in activations.__all__ if name not in ("get", "swish", "hard_swish", "sparsemax")}
     assert in_table == in_layerkit
     assert activations.swish is activations.silu
+    assert activations.hard_swish is activations.hard_silu
 
 
 @pytest.mark.parametrize("name", TABLE["layer_defaults"])
@@ -100,6 +115,24 @@ def test_defaults_of_layers_are_those_of_keras(name):
 @pytest.mark.parametrize("name", TABLE["function_defaults"])
 def test_defaults_of_functions_are_those_of_keras(name):
     function = getattr(activations, name)
+    if name == "threshold":  # which has none
+        function = functools.partial(function, threshold=0.5, default_value=1.0)
     x = np.array([[-2.0, -0.5, 0.5, 3.0]])
     np.testing.assert_array_equal(function(x), function(x, **TABLE["function_defaults"][name]))
     np.testing.assert_array_equal(function(x), function(x, *TABLE["function_defaults"][name].values()))
+
+
+@pytest.mark.parametrize("axis", [-1, 0, 1])
+def test_sparsemax_is_the_nearest_point_among_probabilities(xp, axis):
+    """y is a projection on the simplex just where x - y is one number t where y > 0, and x ≤ t elsewhere."""
+    x = np.moveaxis(3.0 * np.random.default_rng(0).standard_normal((6, 5, 7)), -1, axis)
+    x += 100.0
+    y = xp.to_numpy(activations.sparsemax(xp.asarray(x), axis=axis))
+    np.testing.assert_allclose(y.sum(axis), 1.0, rtol=1e-12)
+    assert (y >= 0).all()
+    x, y = np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis]), np.moveaxis(y, axis, -1).reshape(-1, x.shape[axis])
+    assert len({int((row > 0).sum()) for row in y}) > 2
+    for row, found in zip(x, y, strict=True):
+        (t, *others) = (row - found)[found > 0]
+        np.testing.assert_allclose(others, t, rtol=1e-12, atol=1e-12)
+        assert (row[found == 0] <= t).all()

@@ -43,6 +43,100 @@ LAYERS = [
     ("LayerNormalization", {"epsilon": 0.125}, (5, 3), None),
     ("LayerNormalization", {"center": False}, (5, 3), None),
     ("LayerNormalization", {"scale": False}, (5, 3), None),
+    ("GroupNormalization", {"groups": 2}, (3, 8), None),
+    ("GroupNormalization", {"groups": 2}, (2, 3, 2, 4), None),
+    ("GroupNormalization", {"groups": 2, "axis": 1}, (2, 4, 3), None),
+    ("GroupNormalization", {"groups": -1, "center": False}, (2, 3, 4), None),
+    ("GroupNormalization", {"groups": 1, "scale": False, "epsilon": 0.125}, (2, 3, 4), None),
+    ("RMSNormalization", {}, (5, 3), None),
+    ("RMSNormalization", {"epsilon": 0.125}, (4, 2, 3), None),
+    ("RMSNormalization", {"axis": [-1, -2]}, (4, 2, 3), None),
+    ("UnitNormalization", {}, (5, 3), None),
+    ("UnitNormalization", {"axis": 1}, (4, 2, 3), None),
+    ("UnitNormalization", {"axis": [1, 2]}, (4, 2, 3), None),
+    ("EinsumDense", {"equation": "ab,bc->ac", "output_shape": 4, "bias_axes": "c"}, (5, 3), None),
+    ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": [None, 4], "bias_axes": "d"}, (2, 3, 4), None),
+    ("EinsumDense", {"equation": "...x,xy->...y", "output_shape": 4, "bias_axes": "y"}, (2, 3, 4), None),
+    ("EinsumDense", {"equation": "abc,cde->abde", "output_shape": [None, 2, 3], "bias_axes": "de"}, (2, 3, 4), None),
+    ("EinsumDense", {"equation": "ab,bc->ac", "output_shape": 4, "activation": "tanh"}, (5, 3), None),
+    ("PReLU", {}, (5, 3), None),
+    ("PReLU", {}, (4, 2, 3), None),
+    ("PReLU", {"shared_axes": [1]}, (4, 2, 3), None),
+    ("PReLU", {"shared_axes": [1, 2]}, (4, 2, 3, 2), None),
+    ("Permute", {"dims": [2, 1]}, (4, 2, 3), None),
+    ("Permute", {"dims": [3, 1, 2]}, (2, 2, 3, 4), None),
+    ("RepeatVector", {"n": 3}, (4, 2), None),
+    ("Identity", {}, (4, 2), None),
+    ("Rescaling", {"scale": 0.25}, (4, 3), None),
+    ("Rescaling", {"scale": 0.25, "offset": -1.0}, (4, 2, 3), None),
+    ("Rescaling", {"scale": [0.5, 2.0, 4.0], "offset": [0.0, 1.0, -1.0]}, (4, 3), None),
+    ("ZeroPadding1D", {}, (2, 3, 2), None),
+    ("ZeroPadding1D", {"padding": 2}, (2, 3, 2), None),
+    ("ZeroPadding1D", {"padding": [0, 3]}, (2, 3, 2), None),
+    ("ZeroPadding1D", {"padding": [1, 0], "data_format": "channels_first"}, (2, 3, 2), None),
+    ("ZeroPadding2D", {}, (2, 2, 3, 2), None),
+    ("ZeroPadding2D", {"padding": 2}, (2, 2, 3, 1), None),
+    ("ZeroPadding2D", {"padding": [0, 2]}, (2, 2, 3, 1), None),
+    ("ZeroPadding2D", {"padding": [[1, 0], [0, 2]]}, (2, 2, 3, 1), None),
+    ("ZeroPadding2D", {"padding": [[1, 0], [0, 2]], "data_format": "channels_first"}, (2, 2, 3, 1), None),
+    ("ZeroPadding3D", {}, (1, 2, 1, 2, 2), None),
+    ("ZeroPadding3D", {"padding": 2}, (1, 2, 1, 2, 1), None),
+    ("ZeroPadding3D", {"padding": [0, 1, 2]}, (1, 2, 1, 2, 1), None),
+    ("ZeroPadding3D", {"padding": [[0, 1], [1, 0], [2, 1]], "data_format": "channels_first"}, (1, 2, 1, 2, 1), None),
+    ("Cropping1D", {}, (2, 5, 2), None),
+    ("Cropping1D", {"cropping": 2}, (2, 5, 2), None),
+    ("Cropping1D", {"cropping": [0, 3]}, (2, 5, 2), None),
+    ("Cropping2D", {}, (2, 4, 3, 2), None),
+    ("Cropping2D", {"cropping": 1}, (2, 4, 3, 2), None),
+    ("Cropping2D", {"cropping": [1, 0]}, (2, 4, 3, 2), None),
+    ("Cropping2D", {"cropping": [[1, 0], [0, 2]]}, (2, 4, 3, 2), None),
+    ("Cropping2D", {"cropping": [[1, 0], [0, 2]], "data_format": "channels_first"}, (2, 1, 4, 3), None),
+    ("Cropping3D", {}, (1, 3, 4, 3, 2), None),
+    ("Cropping3D", {"cropping": [0, 1, 1]}, (1, 2, 4, 3, 1), None),
+    ("Cropping3D", {"cropping": [[0, 1], [1, 0], [0, 0]], "data_format": "channels_first"}, (1, 2, 3, 3, 2), None),
+    ("UpSampling1D", {}, (2, 3, 2), None),
+    ("UpSampling1D", {"size": 3}, (2, 2, 2), None),
+    ("UpSampling2D", {}, (2, 2, 3, 2), None),
+    ("UpSampling2D", {"size": [1, 3]}, (2, 2, 3, 1), None),
+    ("UpSampling2D", {"size": 3, "data_format": "channels_first"}, (2, 1, 2, 3), None),
+    ("UpSampling2D", {"interpolation": "bilinear"}, (1, 3, 4, 2), None),
+    (
+        "UpSampling2D",
+        {"size": [3, 2], "interpolation": "bilinear", "data_format": "channels_first"},
+        (1, 2, 2, 3),
+        None,
+    ),
+    ("UpSampling2D", {"interpolation": "bicubic"}, (1, 3, 4, 2), None),
+    ("UpSampling2D", {"size": [3, 2], "interpolation": "lanczos3"}, (1, 3, 5, 1), None),
+    ("UpSampling2D", {"interpolation": "lanczos5"}, (1, 2, 6, 1), None),
+    ("UpSampling3D", {}, (1, 2, 1, 2, 2), None),
+    ("UpSampling3D", {"size": [1, 2, 3], "data_format": "channels_first"}, (1, 2, 1, 2, 1), None),
+]
+
+# Layers of several inputs: class, arguments, and the shapes of x.
+MERGING = [
+    ("Add", {}, [(4, 3), (4, 3)]),
+    ("Add", {}, [(4, 3), (4, 3), (4, 3)]),
+    ("Add", {}, [(4, 2, 3), (4, 1, 3)]),
+    ("Add", {}, [(4, 3), (4, 2, 3)]),
+    ("Subtract", {}, [(4, 3), (4, 3)]),
+    ("Subtract", {}, [(4, 3), (4, 1)]),
+    ("Multiply", {}, [(4, 3), (4, 3), (4, 3)]),
+    ("Multiply", {}, [(4, 2, 3), (4, 1, 3)]),
+    ("Average", {}, [(4, 3), (4, 3), (4, 3)]),
+    ("Maximum", {}, [(4, 3), (4, 3), (4, 3)]),
+    ("Minimum", {}, [(4, 3), (4, 3)]),
+    ("Minimum", {}, [(4, 2, 3), (4, 1, 3)]),
+    ("Concatenate", {}, [(4, 3), (4, 2)]),
+    ("Concatenate", {"axis": 1}, [(4, 2, 3), (4, 1, 3), (4, 3, 3)]),
+    ("Dot", {"axes": 1}, [(4, 3), (4, 3)]),
+    ("Dot", {"axes": -1}, [(4, 3), (4, 3)]),
+    ("Dot", {"axes": 1, "normalize": True}, [(4, 3), (4, 3)]),
+    ("Dot", {"axes": [2, 1]}, [(4, 2, 3), (4, 3, 5)]),
+    ("Dot", {"axes": [1, 2]}, [(4, 3), (4, 5, 3)]),
+    ("Dot", {"axes": 2}, [(4, 2, 3), (4, 5, 3)]),
+    ("Dot", {"axes": 2, "normalize": True}, [(4, 2, 3), (4, 5, 3)]),
+    ("Dot", {"axes": [3, 1]}, [(2, 2, 2, 3), (2, 3, 4)]),
 ]
 
 # Layers that read integers: class, arguments, values of x.
@@ -65,11 +159,12 @@ def first_weights(layer, rng):
 def layer_case(name, kwargs, x, training, seed):
     """The output of one layer, its gradients for a given dy, and the weights that a training pass changes."""
     rng = np.random.default_rng(seed)
-    case = {"class": name, "kwargs": kwargs, "training": training, "x": plain(x)}
+    several = isinstance(x, list)
+    case = {"class": name, "kwargs": kwargs, "training": training, "x": [plain(v) for v in x] if several else plain(x)}
 
     def compute(dtype):
         layer = getattr(keras.layers, name)(**kwargs)
-        layer.build(x.shape)
+        layer.build([v.shape for v in x] if several else x.shape)
         if "weights" not in case:
             case["weights"] = [plain(value) for value in first_weights(layer, rng)]
             case["names"] = [variable.name for variable in layer.weights]
@@ -77,8 +172,11 @@ def layer_case(name, kwargs, x, training, seed):
         options = {} if training is None else {"training": training}
         trainable = [variable.value for variable in layer.trainable_variables]
         other = [variable.value for variable in layer.non_trainable_variables]
-        floats = x.dtype.kind == "f"
-        given = jax.numpy.asarray(x, dtype if floats else "int32")
+        floats = several or x.dtype.kind == "f"
+        if several:
+            given = [jax.numpy.asarray(v, dtype) for v in x]
+        else:
+            given = jax.numpy.asarray(x, dtype if floats else "int32")
 
         def run(trainable, value):
             return layer.stateless_call(trainable, other, value, **options)
@@ -92,7 +190,7 @@ def layer_case(name, kwargs, x, training, seed):
         gradients = pull_back(jax.numpy.asarray(case["dy"], dtype))
         result = {"y": plain(y), "gradients": {}}
         if floats:
-            result["dx"] = plain(gradients[1])
+            result["dx"] = [plain(v) for v in gradients[1]] if several else plain(gradients[1])
         for variable, gradient in zip(layer.trainable_variables, gradients[0], strict=True):
             result["gradients"][variable.name] = plain(gradient)
         result["state"] = {
@@ -100,7 +198,8 @@ def layer_case(name, kwargs, x, training, seed):
         }
         return result
 
-    return {**case, **in_both_dtypes(compute)}
+    results = in_both_dtypes(compute)  # which completes the case
+    return {**case, **results}
 
 
 def make_layers():
@@ -111,6 +210,9 @@ def make_layers():
         for seed, (name, kwargs, shape, training) in enumerate(LAYERS)
     ]
     cases += [layer_case(name, kwargs, np.array(x), None, 1000 + n) for n, (name, kwargs, x) in enumerate(INDEXED)]
+    for n, (name, kwargs, shapes) in enumerate(MERGING):
+        case = layer_case(name, kwargs, [grid(rng, shape) for shape in shapes], None, 2000 + n)
+        cases.append({**case, "several": True})
     names = dict.fromkeys(case["class"] for case in cases)
     write("layers.json", cases, defaults={name: defaults_of(getattr(keras.layers, name)) for name in names})
 
@@ -181,7 +283,91 @@ def make_constraints():
     write("constraints.json", cases, defaults={name: defaults_of(getattr(keras.constraints, name)) for name in names})
 
 
-TABLES = {"layers": make_layers, "regularizers": make_regularizers, "constraints": make_constraints}
+# ------------------------------------------------------------------------------------------- training with penalties
+
+TRAINED = {
+    "weights": [
+        ("Dense", {"units": 4, "activation": "tanh", "kernel_regularizer": "l2", "bias_regularizer": ("L1", 0.125)}),
+        ("Dense", {"units": 2, "kernel_regularizer": ("L1L2", 0.0625, 0.125)}),
+    ],
+    "activities": [
+        ("Dense", {"units": 4, "activation": "relu", "activity_regularizer": ("L2", 0.25)}),
+        ("ActivityRegularization", {"l1": 0.125, "l2": 0.0625}),
+        ("Dense", {"units": 2, "activity_regularizer": ("L1", 0.0625)}),
+    ],
+    "constraints": [
+        (
+            "Dense",
+            {"units": 4, "activation": "tanh", "kernel_constraint": ("MaxNorm", 1.0), "bias_constraint": "non_neg"},
+        ),
+        ("Dense", {"units": 2, "kernel_constraint": ("UnitNorm", 1), "kernel_regularizer": ("L2", 0.125)}),
+    ],
+    "normalization": [
+        ("Dense", {"units": 4}),
+        ("BatchNormalization", {"gamma_regularizer": ("L2", 0.25), "beta_constraint": "non_neg"}),
+        ("Activation", {"activation": "relu"}),
+        ("LayerNormalization", {}),
+        ("Dense", {"units": 2}),
+    ],
+    "a frozen layer": [
+        ("Dense", {"units": 4, "kernel_regularizer": "l2", "trainable": False}),
+        ("BatchNormalization", {"trainable": False}),
+        ("Dense", {"units": 2, "kernel_regularizer": "l1"}),
+    ],
+}
+
+
+def with_objects(kwargs):
+    """Make regularizers and constraints of their names and arguments."""
+    made = {}
+    for key, value in kwargs.items():
+        if isinstance(value, tuple):
+            room = keras.constraints if "constraint" in key else keras.regularizers
+            names = {"UnitNorm": ("axis",), "MaxNorm": ("max_value",)}.get(value[0])
+            arguments = value[1:] if names is None else ()
+            options = {} if names is None else dict(zip(names, value[1:], strict=True))
+            value = getattr(room, value[0])(*arguments, **options)
+        made[key] = value
+    return made
+
+
+def make_penalties():
+    """penalties.json"""
+    rng = np.random.default_rng(14)
+    x, y = grid(rng, (10, 3)), grid(rng, (10, 2))
+    cases = []
+    for name, layers in TRAINED.items():
+        case = {"name": name, "layers": layers}
+
+        def compute(dtype, layers=layers, case=case):
+            made = [getattr(keras.layers, kind)(**with_objects(kwargs)) for kind, kwargs in layers]
+            model = keras.Sequential([keras.Input((3,)), *made])
+            if "weights" not in case:
+                values = [grid(rng, v.shape, 0.5) for v in model.weights]
+                case["weights"] = [
+                    plain(abs(value) + 0.5 if "variance" in v.name else value)
+                    for v, value in zip(model.weights, values, strict=True)
+                ]
+            model.set_weights([np.asarray(value, dtype) for value in case["weights"]])
+            model.compile(optimizer=keras.optimizers.SGD(0.0625, momentum=0.5), loss="mse")
+            history = model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
+            return {
+                "loss": [float(value) for value in history.history["loss"]],
+                "final_weights": [plain(value) for value in model.get_weights()],
+                "evaluate": float(model.evaluate(x, y, batch_size=4, verbose=0)),
+            }
+
+        results = in_both_dtypes(compute)
+        cases.append({**case, **results})
+    write("penalties.json", cases, x=plain(x), y=plain(y))
+
+
+TABLES = {
+    "layers": make_layers,
+    "regularizers": make_regularizers,
+    "constraints": make_constraints,
+    "penalties": make_penalties,
+}
 
 if __name__ == "__main__":
     for table in sys.argv[1:] or TABLES:

@@ -1,0 +1,95 @@
+"""Embedding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from typing_extensions import Unpack, override
+
+from layerkit import constraints, initializers, regularizers
+from layerkit.checks import check_count
+from layerkit.layers.layer import Layer, Shape
+
+if TYPE_CHECKING:
+    from layerkit.layers.identifiers import ConstraintLike, InitializerLike, RegularizerLike
+    from layerkit.xp.backend import Array, Backend
+
+
+class EmbeddingArguments(TypedDict, total=False):
+    """What every layer takes, but `input_dim`, which means something else here."""
+
+    name: str | None
+    dtype: str | None
+    trainable: bool
+    input_shape: tuple[int | None, ...] | None
+
+
+class Embedding(Layer):
+    """A vector for each index: ``y = embeddings[x]``; ``dembeddings[i]`` is the sum of dy where x is i.
+
+    Args:
+        input_dim: how many indices there are: x holds whole numbers from 0 to ``input_dim - 1``.
+        output_dim: length of a vector.
+        embeddings_initializer: draws the vectors; default uniform on ±0.05.
+        embeddings_regularizer: a penalty on the vectors.
+        embeddings_constraint: a projection of the vectors after each update.
+        weights: the vectors at first, an array of shape (input_dim, output_dim), in place of the initializer.
+        kwargs: what every `Layer` takes.
+
+    Shapes:
+        x: (batch, ...), of integers. y: (batch, ..., output_dim). embeddings: (input_dim, output_dim).
+
+    Raises:
+        ArgumentError: `input_dim` or `output_dim` is below 1, or not an integer.
+    """
+
+    autocast = False
+
+    embeddings: Any
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: InitializerLike = "uniform",
+        embeddings_regularizer: RegularizerLike = None,
+        embeddings_constraint: ConstraintLike = None,
+        *,
+        weights: Any = None,
+        **kwargs: Unpack[EmbeddingArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.input_dim = check_count("Embedding", 1, input_dim=input_dim)
+        self.output_dim = check_count("Embedding", 1, output_dim=output_dim)
+        self.embeddings_initializer = (
+            initializers.get(embeddings_initializer) if weights is None else initializers.Constant(weights)
+        )
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.embeddings_constraint = constraints.get(embeddings_constraint)
+
+    @override
+    def build(self, input_shape: Shape) -> None:
+        self.embeddings = self.add_weight(
+            "embeddings",
+            (self.input_dim, self.output_dim),
+            self.embeddings_initializer,
+            regularizer=self.embeddings_regularizer,
+            constraint=self.embeddings_constraint,
+        )
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        indices = x if xp.isdtype(x.dtype, "integral") else xp.astype(x, xp.int32)
+        rows = xp.take(self.embeddings, xp.reshape(indices, (-1,)), axis=0)
+        return xp.reshape(rows, (*x.shape, self.output_dim)), indices
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array | None, dict[str, Array]]:
+        first = xp.reshape(saved, (-1, 1)) * self.output_dim  # where the vector of each index begins
+        positions = xp.reshape(first + xp.arange(self.output_dim, dtype=saved.dtype), (-1,))
+        sums = xp.scatter_add(positions, xp.reshape(dy, (-1,)), self.input_dim * self.output_dim)
+        return None, {"embeddings": xp.reshape(sums, (self.input_dim, self.output_dim))}
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape, self.output_dim)

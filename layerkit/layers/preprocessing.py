@@ -1,0 +1,158 @@
+"""Layers that prepare data: normalization by statistics that are known, and the encoding of categories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack, override
+
+from layerkit.checks import check_axis, check_count, check_flag, check_name
+from layerkit.errors import ArgumentError, ShapeError
+from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.layers.normalization import FeatureLayer
+from layerkit.xp.conversion import as_numbers
+
+if TYPE_CHECKING:
+    from layerkit.xp.backend import Array, Backend
+
+# Keras's: the least standard deviation that is divided by.
+EPSILON = 1e-7
+
+
+class Normalization(FeatureLayer):
+    """``y = (x - mean) / √variance``, with statistics of the data: given, or found by `adapt` before training.
+
+    Args:
+        axis: the axis, or axes, along which each element has statistics of its own; None for a single pair of them.
+        mean: the mean, a number or an array of the lengths of `axis`; None leaves it to `adapt`.
+        variance: the variance, likewise; given with `mean` or not at all.
+        invert: the other way round: ``y = mean + x √variance``.
+        kwargs: what every `Layer` takes.
+
+    Shapes:
+        x, y: (batch, ...). mean, variance: the lengths of `axis`.
+
+    Raises:
+        ArgumentError: one of `mean` and `variance` is given without the other.
+        ShapeError: x has no such axis, or the statistics have another shape.
+    """
+
+    mean: Any
+    variance: Any
+
+    def __init__(
+        self,
+        axis: int | tuple[int, ...] | list[int] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.axis = () if axis is None else check_axis("Normalization", axis=axis)
+        if (mean is None) != (variance is None):
+            raise ArgumentError(
+                f"Normalization: mean and variance must be given together. "
+                f"Received: {'variance' if mean is None else 'mean'} alone"
+            )
+        self.given = None if mean is None else (mean, variance)
+        self.invert = check_flag("Normalization", invert=invert)
+
+    @override
+    def build(self, input_shape: Shape) -> None:
+        self.compute_output_shape(input_shape)
+        shape = self.features(input_shape)
+        self.mean = self.add_weight("mean", shape, "zeros", trainable=False)
+        self.variance = self.add_weight("variance", shape, "ones", trainable=False)
+        if self.given is not None:
+            self.mean, self.variance = (self._statistic(value, shape) for value in self.given)
+
+    def _statistic(self, value: Any, shape: tuple[int, ...]) -> Array:
+        array = as_numbers(self.xp, value, f"{self.name}: a statistic")
+        if tuple(array.shape) not in ((), shape):
+            raise ShapeError(
+                f"{self.name}: mean and variance must be numbers, or of the lengths of axis {self.axis}, {shape}. "
+                f"Received: shape {tuple(array.shape)}"
+            )
+        return self.xp.broadcast_to(self.xp.astype(array, getattr(self.xp, self.dtype)), shape)
+
+    def adapt(self, data: Any) -> None:
+        """Set mean and variance to those of `data`, an array with the batch in front; the layer is built if need be.
+
+        Raises:
+            ShapeError: it has another shape than the layer was built for, or no rows.
+        """
+        if self.given is not None:
+            raise ArgumentError(
+                f"{self.name}: adapt finds what was not given. Received: mean and variance at the start."
+            )
+        xp = self.xp
+        with xp.on_device():
+            x = as_numbers(xp, data, f"{self.name}: data")
+            self.build_in_place((None, *x.shape[1:]))
+            self.compute_output_shape(tuple(x.shape))
+            if not x.size:
+                raise ShapeError(f"{self.name}: data must have at least one row. Received: shape {tuple(x.shape)}")
+            x = xp.astype(x, xp.float64)
+            others = self.others(x.ndim)
+            self.mean, self.variance = xp.mean(x, axis=others), xp.var(x, axis=others)
+
+    def _deviation(self, xp: Backend, x: Array) -> Array:
+        return self.stretched(xp, xp.maximum(xp.sqrt(self.variance), EPSILON), x)
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        deviation, mean = self._deviation(xp, x), self.stretched(xp, self.mean, x)
+        return (x * deviation + mean if self.invert else (x - mean) / deviation), deviation
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
+        return (dy * saved if self.invert else dy / saved), {}
+
+
+class CategoryEncoding(Layer):
+    """Whole numbers from 0 to ``num_tokens - 1`` as rows of zeros and ones, or of counts.
+
+    Args:
+        num_tokens: how many numbers there are.
+        output_mode: "multi_hot": 1 for each number that a row of x holds. "count": how often it holds each.
+            "one_hot": a row for each number.
+        kwargs: what every `Layer` takes.
+
+    Shapes:
+        x: (batch, n). y: (batch, num_tokens); for "one_hot" (batch, n, num_tokens), without the axis n if that is 1.
+
+    Raises:
+        ArgumentError: `num_tokens` is below 1, or the mode is unknown.
+        ShapeError: x has no axis of numbers.
+    """
+
+    autocast = False
+
+    def __init__(self, num_tokens: int, output_mode: str = "multi_hot", **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.num_tokens = check_count("CategoryEncoding", 1, num_tokens=num_tokens)
+        modes = ("multi_hot", "one_hot", "count")
+        self.output_mode: str = check_name("CategoryEncoding", modes, output_mode=output_mode)
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        numbers = x if xp.isdtype(x.dtype, "integral") else xp.astype(x, xp.int32)
+        encoded = xp.one_hot(numbers, self.num_tokens, self.dtype)
+        if self.output_mode == "one_hot":
+            return xp.reshape(encoded, self.compute_output_shape(x.shape)), x.shape
+        counts = xp.sum(encoded, axis=-2)
+        return (counts if self.output_mode == "count" else xp.minimum(counts, 1.0)), x.shape
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array | None, dict[str, Array]]:
+        return None, {}
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if self.output_mode == "one_hot":
+            alone = len(input_shape) > 1 and input_shape[-1] == 1
+            return (*(input_shape[:-1] if alone else input_shape), self.num_tokens)
+        if len(input_shape) < 2:
+            raise ShapeError(f"{self.name}: x must have the shape (batch, ..., n). Received: shape {input_shape}")
+        return (*input_shape[:-1], self.num_tokens)
