@@ -26,7 +26,20 @@ class Value:
     which shares the memory of `base`.
     """
 
-    __slots__ = ("array", "base", "dtype", "kind", "last", "made_by", "name", "origin", "shape", "storage", "text")
+    __slots__ = (
+        "array",
+        "base",
+        "bounds",
+        "dtype",
+        "kind",
+        "last",
+        "made_by",
+        "name",
+        "origin",
+        "shape",
+        "storage",
+        "text",
+    )
 
     def __init__(self, kind: str, shape: tuple[int, ...], dtype: Any, origin: Origin | None = None) -> None:
         self.kind = kind
@@ -39,6 +52,8 @@ class Value:
         self.base: Value | None = None
         self.text = ""
         """How a view is taken of its base: "{0}.T"."""
+        self.bounds: tuple[int, int] | None = None
+        """Between which addresses a held array lies, once that was asked."""
         self.storage: Any = None
         self.made_by: Line | None = None
         self.last = -1
@@ -377,7 +392,7 @@ def _axes_text(instruction: Instruction, *, default: str = "None") -> str:
 
 def _keeps_rows(instruction: Instruction, ndim: int) -> bool:
     axis = instruction.kwargs.get("axis")
-    axes: Any = () if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    axes = () if axis is None else tuple(axis) if _type(axis) in (tuple, list) else (axis,)
     return bool(axes) and all(n % ndim for n in axes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.lib.array_utils import byte_bounds
@@ -74,18 +75,17 @@ class Plan:
 
     def _write_straight_into_state(self) -> None:
         """Let a value that is copied into state be computed there, where nothing reads the state in between."""
-        lines = self.lines
-        number = 0
-        while number < len(lines):
-            line = lines[number]
-            if line.text == COPY and line.out.root.kind == "held" and self._may_move(number):
-                value, state = line.operands[0], line.out
-                value.storage = state
-                del lines[number]
+        touches = _Touches(self.lines)
+        kept: list[Line] = []
+        for number, line in enumerate(self.lines):
+            if line.text == COPY and line.out.root.kind == "held" and self._may_move(number, touches):
+                line.operands[0].storage = line.out
+                touches.move(number)
             else:
-                number += 1
+                kept.append(line)
+        self.lines = kept
 
-    def _may_move(self, number: int) -> bool:
+    def _may_move(self, number: int, touches: _Touches) -> bool:
         state, value = self.lines[number].out, self.lines[number].operands[0]
         if not isinstance(value, Value) or value.kind != "made" or value.storage is not None:
             return False
@@ -94,25 +94,19 @@ class Plan:
             or value.dtype != state.dtype
             or not state.array.flags.c_contiguous
             or any(output.root is value for output in self.outputs)
+            or len(touches.writers[id(value)]) > 1
         ):
             return False
         span = _span(state)
-        first = next(n for n, line in enumerate(self.lines) if value in line.outs)
+        (first,) = touches.writers[id(value)]
         line = self.lines[first]
         # Where it is computed from the state itself, element by element, it may be written over it.
         if any(_overlaps(operand, span) and not (line.elementwise and _is(operand, state)) for operand in line.values):
             return False
-        if sum(value in line.outs for line in self.lines) > 1:
+        if touches.state(span, first + 1, number):
             return False
-        for between in self.lines[first + 1 : number]:
-            if any(_overlaps(operand, span) for operand in (*between.values, *between.outs)):
-                return False
-        written = False
-        for after in self.lines[number + 1 :]:
-            if written and any(operand.root is value for operand in after.values):
-                return False
-            written = written or any(_overlaps(out, span) for out in after.outs)
-        return True
+        last = max(touches.readers[id(value)])
+        return not touches.state(span, number + 1, last + 1, written=True)
 
     # Tiles.
 
@@ -227,24 +221,67 @@ class Plan:
         return None
 
 
+class _Touches:
+    """Which lines read and write what, so that a long program is not looked through for each of its copies."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self.writers: dict[int, list[int]] = {}
+        self.readers: dict[int, list[int]] = {}
+        self._lines = lines
+        self._spans: dict[int, list[tuple[tuple[int, int], bool]]] = {}
+        for number, line in enumerate(lines):
+            for out in line.outs:
+                self.writers.setdefault(id(out), []).append(number)
+                self._touch(number, _span(out), written=True)
+            for value in line.values:
+                self.readers.setdefault(id(value.root), []).append(number)
+                self._touch(number, _span(value), written=False)
+        self._numbers = sorted(self._spans)
+
+    def _touch(self, number: int, span: tuple[int, int] | None, *, written: bool) -> None:
+        if span is not None:
+            self._spans.setdefault(number, []).append((span, written))
+
+    def state(self, span: tuple[int, int] | None, start: int, stop: int, *, written: bool = False) -> bool:
+        """Tell whether any line from `start` to before `stop` reads or writes this state (or only, writes it)."""
+        if span is None:
+            return False
+        places = range(bisect.bisect_left(self._numbers, start), bisect.bisect_left(self._numbers, stop))
+        return any(
+            low < span[1] and span[0] < high and (writes or not written)
+            for place in places
+            for (low, high), writes in self._spans[self._numbers[place]]
+        )
+
+    def move(self, number: int) -> None:
+        """Note that what this line copies into state is computed there, and the line left out."""
+        value, span = self._lines[number].operands[0], _span(self._lines[number].out)
+        self._spans[number] = []
+        for other in (*self.writers[id(value)], *self.readers[id(value)]):
+            if other != number:
+                if other not in self._spans:
+                    bisect.insort(self._numbers, other)
+                self._touch(other, span, written=other in self.writers[id(value)])
+
+
 def _placed(storages: Sequence[Storage]) -> int:
     """Give each storage its place in one stretch of memory, the largest first; return how many bytes that needs.
 
     Two that are needed at the same time do not overlap. This is the "greedy by size" of Pisarchyk and Lee, "Efficient
     memory management for deep neural net inference" (2020).
     """
-    placed: list[Storage] = []
+    placed: list[Storage] = []  # by offset
     total = 0
     for storage in sorted(storages, key=lambda s: -s.nbytes):
         offset = 0
-        for other in sorted(placed, key=lambda s: s.offset):
+        for other in placed:
             if storage.last < other.first or other.last < storage.first:
                 continue
             if offset + storage.nbytes <= other.offset:
                 break
             offset = max(offset, aligned(other.offset + other.nbytes))
         storage.offset = offset
-        placed.append(storage)
+        bisect.insort(placed, storage, key=lambda s: s.offset)
         total = max(total, offset + storage.nbytes)
     return total
 
@@ -260,8 +297,10 @@ def _span(value: Value) -> tuple[int, int] | None:
     held = root.storage if isinstance(root.storage, Value) else root
     if held.kind != "held":
         return None
-    array: Any = value.array if held is root else held.array
-    return byte_bounds(array) if array.size else None
+    where = value if held is root else held
+    if where.bounds is None:
+        where.bounds = byte_bounds(where.array) if where.size else (0, 0)
+    return where.bounds if where.size else None
 
 
 def _overlaps(value: Value, span: tuple[int, int] | None) -> bool:

@@ -11,10 +11,11 @@ import numpy as np
 from layerkit_numpy.lines import Lines
 from layerkit_numpy.plan import Plan
 from layerkit_numpy.source import Buffer, Source
+from layerkit_numpy.standalone import Standalone, foreign_words, standalone
 from layerkit_numpy.threads import threads as allowed_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from layerkit.program import Program
     from layerkit.xp.backend import Backend
@@ -85,6 +86,18 @@ class NumpyProgram:
     def bytes_moved(self) -> int:
         """The bytes that the lines of one step read and write, each of its operands and results once."""
         return sum(line.nbytes for line in self.plan.lines)
+
+    def foreign_words(self) -> list[str]:
+        """Return what the text calls beside NumPy, and in which layer."""
+        return foreign_words(self._alone())
+
+    def standalone(self, *others: NumpyProgram, named: Sequence[Any] = ()) -> Standalone:
+        """Return this program and others as text that needs NumPy alone: see `layerkit_numpy.standalone`."""
+        return standalone([program._alone() for program in (self, *others)], named)
+
+    def _alone(self) -> NumpyProgram:
+        """Return the program with no loop shared among threads, which is NumPy's alone."""
+        return self if self.plan.threads == 1 else NumpyProgram(self.program, self._xp, threads=1)
 
     def profile(self, repeats: int = 100) -> Profile:
         """Return how long each line takes: the median of so many steps, on copies of the state and on made-up inputs.
