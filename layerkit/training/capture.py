@@ -184,10 +184,14 @@ class CapturedStep:
                 run = xp.capture(program)
             except Exception as error:  # noqa: BLE001 - whatever it is, the step itself has run well
                 refusal = Refusal(Origin("", ""), f"{type(error).__name__} while it was planned: {error}", "")
-            else:
-                refusal = self._compared(run, arrays, result, copy)
-            if refusal is not None:
                 return self._refused(copy, result, refusal)
+            copy.swap()
+            begun = (
+                Copy(copy.variables) if self._strict else None
+            )  # the state to go back to: the copy is of the end now
+            refusal = self._compared(run, arrays, result, copy)
+            if refusal is not None:
+                return self._refused(begun or copy, result, refusal)
         if not self._learnt:
             self._snapshot, self._addresses = before, addresses
         elif len(self._learnt) >= MOST_PROGRAMS and key not in self._learnt:
@@ -197,8 +201,7 @@ class CapturedStep:
         return result
 
     def _compared(self, run: Callable[..., Any], arrays: tuple[Any, ...], result: Any, copy: Copy) -> Refusal | None:
-        """Run the program from the state before the step; the state is then again that after it."""
-        copy.swap()
+        """Run the program from the state before the step, and compare; the state is then that of the copy, after it."""
         try:
             again = run(*arrays)
             different = copy.difference(_close)

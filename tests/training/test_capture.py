@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -21,6 +22,7 @@ import warnings
 import numpy as np
 import pytest
 
+import layerkit
 from layerkit import Sequential
 from layerkit.callbacks import Callback
 from layerkit.errors import CaptureError, CaptureWarning, NonFiniteWarning
@@ -1031,6 +1033,28 @@ class CountsGlobally(Layer):
         return x * COUNTED
 
 
+class Iterates(Layer):
+    """Takes what comes next of something that tells nobody how far it is."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.numbers = itertools.count(1)
+
+    def call(self, xp, x):
+        return x / next(self.numbers)
+
+
+class Alternates(Layer):
+    """Does one thing and then another."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.turns = itertools.cycle([True, False])
+
+    def call(self, xp, x):
+        return xp.tanh(x) if next(self.turns) else xp.sin(x)
+
+
 class DrawsAnArray(Layer):
     def call(self, xp, x):
         return x + np.random.normal(size=(1, x.shape[-1]))  # noqa: NPY002
@@ -1181,6 +1205,8 @@ IMPURE = [
     (Keeps, "keeps", "keeps.last: "),
     (Late, "late", "late.calls: "),
     (CountsGlobally, "", "the global `COUNTED` that CountsGlobally.call reads: "),
+    (Iterates, "iterates", "xp.divide with "),
+    (Alternates, "alternates", "xp.tanh, and then xp.sin in two steps of the same kind"),
     (DrawsAnArray, "draws_an_array", DRAWN),
     (DrawsANumber, "draws_a_number", DRAWN),
     (DrawsWithPython, "draws_with_python", DRAWN),
@@ -1365,6 +1391,90 @@ def test_after_a_fit_that_fell_back_a_compile_gives_another_chance():
     steps(model, 3)
     assert "call" in model.layers[0].__dict__
     assert replays(model)
+
+
+def _does_nothing(model, run, arrays):
+    return None
+
+
+def _runs_twice(model, run, arrays):
+    run(*arrays)
+    return run(*arrays)
+
+
+def _leaves_out_the_totals(model, run, arrays):
+    before = [variable.numpy() for variable in model.metrics[0].variables]
+    result = run(*arrays)
+    for variable, value in zip(model.metrics[0].variables, before, strict=True):
+        variable.assign(value)
+    return result
+
+
+def _errs_by_a_millionth(model, run, arrays):
+    result = run(*arrays)
+    model.weights[0].assign(model.weights[0].numpy() * (1 + 1e-6))
+    return result
+
+
+def _fails(model, run, arrays):
+    run(*arrays)
+    raise ZeroDivisionError("it was divided")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (_does_nothing, "dense/kernel"),
+        (_runs_twice, "dense/kernel"),
+        (_leaves_out_the_totals, "loss/total"),
+        (_errs_by_a_millionth, "dense/kernel"),
+        (_fails, "ZeroDivisionError: it was divided"),
+    ],
+)
+def test_a_program_that_does_something_else_than_the_step_is_refused(wrong, said, monkeypatch):
+    backend = type(layerkit.backend("numpy"))
+    capture, models = backend.capture, []
+
+    def wrongly(self, program):
+        run = capture(self, program)
+        return lambda *arrays: wrong(models[-1], run, arrays)
+
+    layers = [lambda: Dense(4, "tanh"), half_dropped, lambda: Dense(2)]
+    eager = sequential(layers, **EAGERLY)
+    expected = steps(eager, 6)
+    monkeypatch.setattr(backend, "capture", wrongly)
+    models.append(sequential(layers))
+    received = f"another result of the program than of the step: {said}. This model's train step"
+    with pytest.warns(CaptureWarning, match=re.escape(received)) as caught:
+        found = steps(models[-1], 6)
+    assert len(caught) == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    assert_same(models[-1], eager)
+    models.append(sequential(layers, **REPLAYED))
+    steps(models[-1], 1)
+    before = state_of(models[-1])
+    with pytest.raises(CaptureError, match=re.escape(f"than of the step: {said}. Write it with xp")):
+        models[-1].train_on_batch(X, Y)
+    for (path, a), (_, b) in zip(before, state_of(models[-1]), strict=True):
+        if not path.startswith(("loss/", "mae/")):  # train_on_batch begins with new totals
+            np.testing.assert_array_equal(a, b, err_msg=path)
+
+
+def test_a_program_whose_output_is_another_is_refused(monkeypatch):
+    backend = type(layerkit.backend("numpy"))
+    capture = backend.capture
+
+    def wrongly(self, program):
+        run = capture(self, program)
+        return lambda *arrays: run(*arrays) * (1 + 1e-6)
+
+    expected = sequential(**EAGERLY).predict(X, verbose=0)
+    monkeypatch.setattr(backend, "capture", wrongly)
+    model = sequential()
+    with pytest.warns(CaptureWarning, match=r"than of the step: the output\. This model's predict step"):
+        found = [model.predict(X, verbose=0) for _ in range(4)]
+    for each in found:
+        np.testing.assert_array_equal(each, expected)
 
 
 def test_numbers_that_are_no_longer_finite_are_traced_to_their_layer():
