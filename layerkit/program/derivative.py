@@ -131,6 +131,10 @@ def _fitted(xp: Backend, word: str, gradient: Any, value: Any) -> Any:
     return gradient
 
 
+def _place(array: RecordedArray) -> Place:
+    return array.place
+
+
 class Tape(NamedTuple):
     """What was recorded of one call of a function: enough to find its derivative.
 
@@ -151,17 +155,24 @@ class Tape(NamedTuple):
     @classmethod
     def record_on(cls, recorder: Recorder, function: Callable[..., Any], *inputs: Any) -> tuple[Any, Tape]:
         """Do as `record`, with this recorder, which must be fresh."""
-        given = mapped(recorder.input, inputs)
+        # A single array is not walked, here and below: this runs in each step that is not replayed.
+        given = [mapped(recorder.input, x) if isinstance(x, (tuple, list)) else recorder.input(x) for x in inputs]
         with recording(recorder):
             result = function(recorder, *given)
+        places = tuple([x.place if type(x) is RecordedArray else mapped(_place, x) for x in given])
+        if type(result) is RecordedArray and result.recorder is recorder:
+            return result.value, cls(recorder, places, result.place)
 
-        def place(value: Any) -> Place | None:
-            return value.place if isinstance(value, RecordedArray) and value.recorder is recorder else None
+        def own(value: Any) -> bool:
+            return type(value) is RecordedArray and value.recorder is recorder
 
         def plain(value: Any) -> Any:
-            return value if place(value) is None else value.value
+            return value.value if own(value) else value
 
-        return mapped(plain, result), cls(recorder, mapped(place, given), mapped(place, result))
+        def place(value: Any) -> Place | None:
+            return value.place if own(value) else None
+
+        return mapped(plain, result), cls(recorder, places, mapped(place, result))
 
     @classmethod
     def record_if_wanted(cls, xp: Backend, function: Callable[..., Any], *inputs: Any) -> tuple[Any, Tape | None]:
@@ -176,14 +187,21 @@ class Tape(NamedTuple):
             variables: what was read while the function ran.
         """
         xp, recorder = self.recorder.base, self.recorder
-        inputs = leaves(self.inputs)
+        single = all(type(place) is Place for place in self.inputs)
+        inputs = list(self.inputs) if single else leaves(self.inputs)
         places = [*inputs, *(recorder.variables.get(variable, -1) for variable in variables)]
-        seeds: dict[int, Any] = {}
-        for place, seed in zip(leaves(self.output), leaves(dy), strict=True):
-            if place is not None and seed is not None:
-                seeds[place] = seeds[place] + seed if place in seeds else seed  # where the result holds one array twice
+        seeds: dict[int, Any] = {self.output: dy} if type(self.output) is Place else self._seeds(dy)
         found = pull_back(recorder, seeds, places) if seeds else [None] * len(places)
         if any(dx is None for dx in found):
             arrays = [*(recorder.values[place] for place in inputs), *(variable.value for variable in variables)]
             found = [xp.zeros_like(x) if dx is None else dx for x, dx in zip(arrays, found, strict=True)]
-        return list(filled(self.inputs, found[: len(inputs)])), found[len(inputs) :]
+        dx = found[: len(inputs)]
+        return dx if single else list(filled(self.inputs, dx)), found[len(inputs) :]
+
+    def _seeds(self, dy: Any) -> dict[int, Any]:
+        """Return the gradients of several outputs by their places; one array may stand in two of them."""
+        seeds: dict[int, Any] = {}
+        for place, seed in zip(leaves(self.output), leaves(dy), strict=True):
+            if place is not None and seed is not None:
+                seeds[place] = seeds[place] + seed if place in seeds else seed
+        return seeds
