@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layerkit.initializers.constants import Constant, Identity, Ones, Zeros
 from layerkit.initializers.distributions import RandomNormal, RandomUniform, TruncatedNormal
+from layerkit.initializers.fourier import STFT
 from layerkit.initializers.initializer import FunctionInitializer, Initializer
 from layerkit.initializers.scaling import (
     GlorotNormal,
@@ -21,9 +22,9 @@ NAMES = Names[Initializer](
     Initializer,
     (
         *(Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Identity, LecunNormal, LecunUniform, Ones),
-        *(Orthogonal, RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling, Zeros),
+        *(Orthogonal, RandomNormal, RandomUniform, STFT, TruncatedNormal, VarianceScaling, Zeros),
     ),
-    {"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": RandomUniform},
+    {"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": RandomUniform, "stft": STFT},
     accepted="a name, an Initializer, or a function f(shape, dtype)",
     from_function=FunctionInitializer,
 )
@@ -31,22 +32,60 @@ NAMES = Names[Initializer](
 
 get = NAMES.get
 
+# Keras's further names.
+IdentityInitializer = identity = Identity
+OrthogonalInitializer = orthogonal = Orthogonal
+STFTInitializer = stft = STFT
+constant = Constant
+glorot_normal = GlorotNormal
+glorot_uniform = GlorotUniform
+he_normal = HeNormal
+he_uniform = HeUniform
+lecun_normal = LecunNormal
+lecun_uniform = LecunUniform
+ones = Ones
+random_normal = RandomNormal
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+zeros = Zeros
+
 __all__ = [
+    "STFT",
     "Constant",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
     "HeUniform",
     "Identity",
+    "IdentityInitializer",
     "Initializer",
     "LecunNormal",
     "LecunUniform",
     "Ones",
     "Orthogonal",
+    "OrthogonalInitializer",
     "RandomNormal",
     "RandomUniform",
+    "STFTInitializer",
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
+    "constant",
     "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "stft",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
 ]

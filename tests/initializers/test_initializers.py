@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from layerkit import Input, Sequential, initializers
+from layerkit.errors import ArgumentError, ShapeError
 from layerkit.initializers import Constant, GlorotUniform, Identity, Initializer, RandomNormal
+from layerkit.initializers.fourier import window_values
 from layerkit.layers import Dense, ReLU
 
-ALL = [getattr(initializers, name) for name in initializers.__all__ if inspect.isclass(getattr(initializers, name))]
-ALL.remove(Initializer)
+PUBLIC = [getattr(initializers, name) for name in initializers.__all__]
+ALL = sorted({item for item in PUBLIC if inspect.isclass(item)} - {Initializer}, key=lambda cls: cls.__name__)
 RANDOM = [cls for cls in ALL if "seed" in inspect.signature(cls).parameters]
 
 
@@ -63,7 +65,8 @@ def test_each_call_of_one_object_gives_the_same_values(cls):
 @pytest.mark.parametrize("cls", ALL)
 def test_values_are_those_of_float64_rounded(cls):
     initializer = cls() if cls not in RANDOM else cls(seed=1)
-    wide, narrow = initializer((4, 6), "float64"), initializer((4, 6))
+    shape = (4, 6) if cls is not initializers.STFT else (4, 1, 6)
+    wide, narrow = initializer(shape, "float64"), initializer(shape)
     assert (wide.dtype, narrow.dtype) == (np.float64, np.float32)
     np.testing.assert_array_equal(wide.astype(np.float32), narrow)
 
@@ -115,3 +118,86 @@ def test_initializers_are_given_by_name_class_or_object(cls):
 def test_short_names_are_those_of_keras():
     for name, cls in {"normal": RandomNormal, "glorot_uniform": GlorotUniform, "identity": Identity}.items():
         assert type(initializers.get(name)) is cls
+
+
+# What the table leaves out.
+
+
+@pytest.mark.parametrize(
+    ("options", "fan"),
+    [({"input_axes": [0], "output_axes": [1, 2]}, 5), ({"input_axes": (0, 1), "output_axes": (2,)}, 20), ({}, 20)],
+)
+def test_axes_tell_inputs_from_outputs(options, fan):
+    """Uniform with variance 1 / fan: its bound is √(3 / fan)."""
+    values = initializers.LecunUniform(seed=1, **options)((5, 4, 300), "float64")
+    assert np.abs(values).max() == pytest.approx(np.sqrt(3 / fan), rel=1e-2)
+    assert np.abs(values).max() <= np.sqrt(3 / fan)
+
+
+def test_axes_are_those_of_the_weight():
+    with pytest.raises(ShapeError) as caught:
+        GlorotUniform(input_axes=[0], output_axes=[2])((3, 4))
+    assert str(caught.value) == "GlorotUniform: the weight must have the axis 2. Received: shape (3, 4)"
+
+
+def test_windows_are_those_of_numpy():
+    for name, function in {
+        "hann": np.hanning,
+        "hamming": np.hamming,
+        "blackman": np.blackman,
+        "boxcar": np.ones,
+    }.items():
+        np.testing.assert_allclose(window_values(name, 9, periodic=False), function(9), atol=1e-15)
+        np.testing.assert_allclose(window_values(name, 8, periodic=True), function(9)[:8], atol=1e-15)
+
+
+@pytest.mark.parametrize("side", ["real", "imag"])
+def test_stft_is_a_fourier_transform_of_what_is_under_the_window(side):
+    frame = np.random.default_rng(0).standard_normal(8)
+    kernel = initializers.STFT(side, "hann", None, periodic=True)((8, 1, 5), "float64")
+    expected = np.fft.rfft(frame * np.hanning(9)[:8])
+    np.testing.assert_allclose(frame @ kernel[:, 0], expected.real if side == "real" else expected.imag, atol=1e-12)
+
+
+@pytest.mark.parametrize(("scaling", "norm"), [("density", 2), ("spectrum", 1)])
+def test_stft_scales_its_window(scaling, norm):
+    kernel = initializers.STFT("real", [1.0, 2.0, 3.0, 1.0], scaling)((4, 1, 3), "float64")
+    assert np.linalg.norm(kernel[:, 0, 0], norm) == pytest.approx(1.0, rel=1e-12)  # at frequency 0 the cosine is 1
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "sentence"),
+    [
+        (
+            lambda: initializers.STFT("left"),
+            ArgumentError,
+            "STFT: side must be one of real, imag. Received: side='left'. Known names: imag, real.",
+        ),
+        (
+            lambda: initializers.STFT(window="han"),
+            ArgumentError,
+            "STFT: window must be one of boxcar, hann, hamming, blackman, nuttall, blackmanharris, flattop. "
+            "Received: window='han'. Did you mean 'hann'?",
+        ),
+        (
+            lambda: initializers.STFT(window=[1.0, 2.0])((3, 1, 4)),
+            ShapeError,
+            "STFT: window must have as many values as the weight has times, 3. Received: shape (2,)",
+        ),
+        (
+            lambda: initializers.STFT()((3, 4)),
+            ShapeError,
+            "STFT: the weight must have the shape (times, 1, bands), of two bands or more. Received: shape (3, 4)",
+        ),
+        (
+            lambda: GlorotUniform(input_axes="ab", output_axes=[1]),
+            ArgumentError,
+            "GlorotUniform: input_axes must be an integer, or a tuple of integers, each once. "
+            "Received: input_axes=('a', 'b')",
+        ),
+    ],
+)
+def test_bad_input_gets_a_sentence(make, error, sentence):
+    with pytest.raises(error) as caught:
+        make()
+    assert str(caught.value) == sentence
