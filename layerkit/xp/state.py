@@ -204,7 +204,8 @@ def pack(variables: Iterable[Variable], xp: Backend) -> None:
         if variable.flat is None:
             groups.setdefault(variable.dtype, []).append(variable)
     for dtype, group in groups.items():
-        flat = xp.state(xp.zeros((sum(variable.size for variable in group),)), dtype)
+        size = sum(variable.size for variable in group)
+        flat = xp.state(xp.zeros((size,), dtype=getattr(xp, dtype)), dtype)  # of another dtype it would be copied twice
         offset = 0
         for variable in group:
             variable.place(flat, offset)

@@ -280,6 +280,7 @@ ARGUMENTS: dict[str, Any] = {
     "decay_steps": 100,
     "dims": (2, 1),
     "initial_learning_rate": 0.1,
+    "layer": Dense(2),
     "learning_rate": 0.1,
     "target_class_ids": [0, 1],
     "target_shape": (3, 1),
