@@ -186,9 +186,7 @@ class CapturedStep:
                 refusal = Refusal(Origin("", ""), f"{type(error).__name__} while it was planned: {error}", "")
                 return self._refused(copy, result, refusal)
             copy.swap()
-            begun = (
-                Copy(copy.variables) if self._strict else None
-            )  # the state to go back to: the copy is of the end now
+            begun = Copy(copy.variables) if self._strict else None  # to go back to: the other is of the end now
             refusal = self._compared(run, arrays, result, copy)
             if refusal is not None:
                 return self._refused(begun or copy, result, refusal)

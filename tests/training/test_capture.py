@@ -250,6 +250,68 @@ def test_x_is_read_anew_in_each_step():
     assert replays(both_ways(train))
 
 
+def test_on_each_backend(xp):
+    def made(**how):
+        layers = [Dense(5, "relu"), Dropout(0.5), Moving(), Dense(2)]
+        model = Sequential(layers, seed=SEED, dtype="float64", backend=xp)
+        model.compile(Adam(0.05, clipnorm=0.1), "mse", ["mae"], **how)
+        return model
+
+    eager, captured = made(**EAGERLY), made(**REPLAYED)
+    for model in (eager, captured):
+        fitted(epochs=3, batch_size=10)(model)
+        steps(model, 4, weight=WEIGHTS)
+        for _ in range(3):
+            model.predict(X, verbose=0)
+    assert_same(captured, eager)
+    assert replays(captured, weight=WEIGHTS)
+
+
+def test_callbacks_that_use_the_model_in_mid_fit():
+    class Uses(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen += [*np.ravel(self.model.predict(X[:7], verbose=0)), *self.model.evaluate(X, Y, verbose=0)]
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.seen.append(logs["loss"])
+            if batch == 2:
+                self.model.train_on_batch(X, Y)
+
+    def train(model):
+        uses = Uses()
+        model.fit(X, Y, 6, 5, verbose=0, callbacks=[uses], validation_data=(X[:5], Y[:5]))
+        return uses.seen
+
+    assert replays(both_ways(train, [lambda: Dense(4), half_dropped, lambda: Dense(2)]))
+
+
+def test_a_model_that_asks_another():
+    teacher = sequential(**EAGERLY)
+    steps(teacher, 3)
+
+    class Distilled(Layer):
+        def call(self, xp, x):
+            return xp.concat([x, teacher(x)], axis=1)
+
+    model = both_ways(steps, [Distilled, lambda: Dense(2)])
+    assert replays(model)
+    before = teacher.predict(X, verbose=0)
+    steps(teacher, 2)
+    assert not np.array_equal(teacher.predict(X, verbose=0), before)
+
+    def train(model):
+        losses = steps(model, 4)
+        teacher.set_weights([weight * 0.5 for weight in teacher.get_weights()])
+        losses += steps(model, 4)
+        teacher.set_weights([weight * 2 for weight in teacher.get_weights()])
+        return losses
+
+    assert replays(both_ways(train, [Distilled, lambda: Dense(2)]))
+
+
 # Random state.
 
 
@@ -340,8 +402,10 @@ def test_state_that_a_layer_writes_goes_on():
         lambda m: m.add(Dense(2)),
         lambda m: m.pop(),
         lambda m: m.to("strict").to("numpy"),
+        lambda m: setattr(m.layers[1], "forward", lambda xp, x: (2.0 * x, x)),
+        lambda m: setattr(m.layers[1], "call", None),
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_a_change_between_steps_takes_effect_with_the_next(change):
     layers = [lambda: Dense(4), LeakyReLU, lambda: Dense(2), lambda: Dense(2)]
@@ -719,6 +783,34 @@ def test_predict_from_many_threads_gives_the_bits_of_one(warm):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_predict_runs_beside_fit():
+    """What it predicts meanwhile depends on the moment; what is trained does not."""
+    eager = sequential(**EAGERLY)
+    fitted(epochs=20)(eager)
+    model = sequential(**REPLAYED)
+    model.build((None, 3))
+    running, failed = threading.Event(), []
+
+    def predict():
+        while running.is_set():
+            try:
+                assert np.isfinite(model.predict(X, batch_size=5, verbose=0)).all()
+            except BaseException as error:
+                failed.append(error)
+                raise
+
+    running.set()
+    threads = [threading.Thread(target=predict) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    fitted(epochs=20)(model)
+    running.clear()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert_same(model, eager)
 
 
 def test_what_predict_returned_is_not_overwritten_by_the_next():
