@@ -13,8 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from layerkit.xp.backend import Backend, check_value
-from layerkit.xp.einsum import parsed
-from layerkit_numpy.lines import EXPANSIONS, linear_grad
+from layerkit_numpy.lines import EXPANSIONS, in_products, linear_grad
 from layerkit_numpy.program import NumpyProgram
 
 if TYPE_CHECKING:
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
 
 _BRANCHES_ARE_CHEAP = 4096
 """Below so many elements, `numpy.where` costs less than the calls that avoid it."""
-
-
-_PRODUCTS_ARE_PLANNED = 1 << 15
-"""From so many multiplications on, planning `numpy.einsum` as matrix products costs less than it saves."""
 
 
 class NumpyBackend(Backend):
@@ -131,8 +126,7 @@ class NumpyBackend(Backend):
 
     @override
     def einsum(self, subscripts: str, *operands: Any) -> Any:
-        # As matrix products where there is much to do; to plan that takes as long as some ten thousand multiplications.
-        return np.einsum(subscripts, *operands, optimize=parsed(subscripts, operands).work > _PRODUCTS_ARE_PLANNED)
+        return np.einsum(subscripts, *operands, optimize=in_products(subscripts, operands))
 
     @override
     def scatter_add(self, positions: Floats, values: Floats, size: int) -> Any:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import keyword
-import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layerkit_numpy.lines import Lines, Value
+from layerkit_numpy.lines import RESERVED, Lines, Value
 from layerkit_numpy.plan import ALIGNMENT, Group, Plan, Storage, aligned, has_rows
 from layerkit_numpy.threads import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from layerkit.program import Origin
     from layerkit_numpy.lines import Line
 
 CUT = """
@@ -52,7 +53,7 @@ class Source:
         self.buffers: list[Buffer] = []
         self._once: list[str] = []
         self._names: dict[Any, str] = {}
-        self._taken: set[str] = {"np", "memory", "cut", "reused", "in_parallel", "tiles", "array", *lines.functions}
+        self._taken: set[str] = {*RESERVED, lines.program.name, *lines.functions}
         self.arguments = [self._name("given", lines.values[place], hint) for place, hint in _inputs(lines)]
         self.body: list[tuple[str, Line | None]] = []
         """The lines of the step, without indentation but that of loops; with the line of the plan, if it is one."""
@@ -61,7 +62,10 @@ class Source:
     # Names.
 
     def _unique(self, hint: str) -> str:
-        hint = re.sub(r"\W+", "_", hint).strip("_").lower() or "value"
+        # Letters that Python takes for one are made one: it reads names in this form (PEP 3131).
+        hint = unicodedata.normalize("NFKC", hint.lower())
+        hint = "".join(letter if f"_{letter}".isidentifier() else " " for letter in hint)
+        hint = "_".join(hint.split()).strip("_") or "value"
         hint = f"_{hint}" if hint[0].isdigit() or keyword.iskeyword(hint) else hint
         name, number = hint, 1
         while name in self._taken:
@@ -148,7 +152,7 @@ class Source:
             line = plan.lines[number]
             if line.origin != origin:
                 origin = line.origin
-                self.body.append((f"# {origin}{'. ' if origin.formula else ''}{origin.formula}", None))
+                self.body.append((_comment(origin), None))
             group = groups.get(number)
             if group is None:
                 self._one(line)
@@ -207,7 +211,7 @@ class Source:
         for text, line in texts:
             if line.origin != origin:
                 origin = line.origin
-                self.body.append((f"{indent}    # {origin}{'. ' if origin.formula else ''}{origin.formula}", None))
+                self.body.append((f"{indent}    {_comment(origin)}", None))
             self.body.append((f"{indent}    {_commented(text, line)}", line))
         if indent:
             self.functions["in_parallel"] = in_parallel
@@ -256,6 +260,12 @@ def _inputs(lines: Lines) -> list[tuple[Any, str]]:
 def _part(offset: int, nbytes: int, dtype: Any, shape: tuple[int, ...]) -> str:
     """Return how an array is taken out of the step's memory."""
     return f"memory[{offset}:{offset + nbytes}].view(np.{dtype.name}).reshape({shape})"
+
+
+def _comment(origin: Origin) -> str:
+    """Return one line of comment, whatever stands in a layer's name."""
+    text = " ".join(f"{origin}{'. ' if origin.formula else ''}{origin.formula}".split())
+    return "# " + "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _hint(value: Value) -> str:

@@ -54,7 +54,7 @@ def standalone(programs: Sequence[NumpyProgram], named: Sequence[Any]) -> Standa
             beside = [other for other in held if _memory(other) is memory]
             chosen = memory.reshape(-1) if _is_flat(memory, beside) else array
             key = name if all(other is array for other in beside) else "flat"
-            while key in arrays:
+            while key in (*arrays, "file"):  # numpy.savez has an argument of that name
                 key += "_"
             arrays[key] = chosen
             known[id(memory)] = key, chosen
@@ -79,9 +79,10 @@ def standalone(programs: Sequence[NumpyProgram], named: Sequence[Any]) -> Standa
 
 def _memory(array: Any) -> Any:
     """Return the array in whose memory this one lies."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+    base: Any = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return base  # pyright: ignore[reportUnknownVariableType]
 
 
 def _is_flat(memory: Any, parts: Sequence[Any]) -> bool:

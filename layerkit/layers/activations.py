@@ -89,11 +89,10 @@ class ReLU(ActivationLayer):
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
-        if self.negative_slope == 0 and self.threshold == 0:
-            y = xp.maximum(x, 0.0)
-        else:
-            y = xp.where(x > self.threshold, x, self.negative_slope * (x - self.threshold))
-        return (y if self.max_value is None else xp.minimum(y, self.max_value)), x
+        plain = self.negative_slope == 0 and self.threshold == 0
+        y = xp.maximum(x, 0.0) if plain else xp.where(x > self.threshold, x, self.negative_slope * (x - self.threshold))
+        y = y if self.max_value is None else xp.minimum(y, self.max_value)
+        return y, y if plain else x  # where y tells what x was, x need not be kept
 
     @override
     def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:

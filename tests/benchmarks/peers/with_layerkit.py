@@ -20,12 +20,12 @@ class Step(Fit):
         super().__init__(work)
         self.check()  # the first steps plan those that follow
         self.model.set_weights(work.weights)
-        self.train = self.model._step.train
+        self.train = self.model.program("train")
 
     def run(self) -> None:
         train, x, y = self.train, self.x, self.y
         for _ in range(self.work.repeats):
-            train(x, y, None)
+            train(x, y)
 
 
 JOBS = {**jobs_of(layerkit), "step": Step}
