@@ -521,13 +521,25 @@ class Model(Layer):
         steps: int | None = None,
         callbacks: Any = None,
     ) -> Any:
-        """Return the outputs for all rows of x, as a NumPy array."""
+        """Return the outputs for all rows of x, as a NumPy array.
+
+        Args:
+            x: see `fit`; an iterable yields x alone.
+            batch_size: rows a batch; by default 32 where `steps` or callbacks count batches. Else they are more where x
+                has many, up to 4,096 or 4 MiB of x, which takes a fraction of the time.
+            verbose: see `fit`.
+            steps: batches to take.
+            callbacks: `Callback`s.
+        """
         verbose = check_verbose(verbose, "predict")
         chosen = check_callbacks(callbacks)
         _check_counts("predict", 1, batch_size=batch_size, steps=steps)
         rules = self._rules(None)
         with self._unbuilt_on_failure():
-            data = make_data(rules, x, None, None, batch_size=batch_size, targets=False, caller="predict")
+            counted = bool(chosen) or steps is not None
+            data = make_data(
+                rules, x, None, None, batch_size=batch_size, targets=False, counted=counted, caller="predict"
+            )
             self.build_for(data.row_shapes()[0])
         batches = loop.Batches(data, steps)
         called = CallbackList(chosen, self, {"verbose": verbose, "epochs": 1, "steps": batches.count})

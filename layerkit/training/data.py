@@ -30,6 +30,15 @@ Batch = tuple["NDArray[Any]", "NDArray[Any] | None", "NDArray[Any] | None"]
 
 LABEL_DTYPE = "int32"
 
+DEFAULT_ROWS = 32
+"""Rows a batch where nothing is said, as in Keras."""
+
+MANY_ROWS = 4096
+MANY_BYTES = 1 << 22
+LEAST_BATCHES = 16
+"""Where nobody counts batches: rows a batch and their bytes, beside which a step's fixed cost is small, and of how many
+batches the last, whose size may be new to a recorded step, is a small part."""
+
 
 class Rules:
     """What the model asks of its data: the shape of x, the shape and range of y, the dtypes.
@@ -415,6 +424,12 @@ class BatchData:
         return x, y, self.rules.class_weights(self._class_weight, y, weights)
 
 
+def _many_rows(x: NDArray[Any]) -> int:
+    """Return a power of two."""
+    rows = min(MANY_ROWS, MANY_BYTES * len(x) // x.nbytes, len(x) // LEAST_BATCHES)
+    return max(DEFAULT_ROWS, 1 << rows.bit_length() >> 1)
+
+
 def make_data(
     rules: Rules,
     x: Any,
@@ -423,6 +438,7 @@ def make_data(
     *,
     batch_size: int | None,
     targets: bool = True,
+    counted: bool = True,
     caller: str = "fit",
     place: str = "",
 ) -> ArrayData | BatchData:
@@ -435,6 +451,7 @@ def make_data(
         sample_weight: weights, beside an array.
         batch_size: rows a batch of arrays; 32 by default.
         targets: whether there are any.
+        counted: whether anybody counts batches; else they may be larger by default.
         caller: the method that is called, for error messages.
         place: where the arrays stand if not in its arguments: " of validation_data".
 
@@ -445,12 +462,13 @@ def make_data(
     if is_array(x):
         inputs = rules.inputs(x, f"x{place}")
         if not targets:
-            return ArrayData((inputs, None, None), batch_size or 32, rules)
+            default = DEFAULT_ROWS if counted else _many_rows(inputs)
+            return ArrayData((inputs, None, None), batch_size or default, rules)
         if y is None:
             raise DataError(f"{caller}: y{place} must be given beside an array x. Received: y=None")
         goals = rules.targets(y, inputs, f"y{place}")
         weights = None if sample_weight is None else rules.weights(sample_weight, inputs, f"sample_weight{place}")
-        return ArrayData((inputs, goals, weights), batch_size or 32, rules)
+        return ArrayData((inputs, goals, weights), batch_size or DEFAULT_ROWS, rules)
     yields = hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
     if not yields or is_a(x, str, bytes, bytearray, dict, set):
         raise DataError(

@@ -13,6 +13,7 @@ import pytest
 
 import layerkit
 from layerkit import Sequential
+from layerkit.callbacks import LambdaCallback
 from layerkit.errors import DataError
 from layerkit.layers import Dense, Linear
 from layerkit.training import arrays, data
@@ -527,3 +528,25 @@ def test_each_row_comes_once_an_epoch_whatever_the_sizes(rows, batch_size, dtype
     assert bias == rows
     np.testing.assert_allclose(predicted, x.astype(float) @ kernel + bias, rtol=1e-14)
     assert model.optimizer.iterations == -(-rows // batch_size)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "batch"),
+    [(1, 3, 1), (31, 3, 31), (100, 3, 32), (1023, 3, 32), (1024, 3, 64), (70_000, 3, 4096), (70_000, 10, 2048)],
+)
+def test_predict_takes_more_rows_at_a_time_where_there_are_many(rows, columns, batch, monkeypatch) -> None:
+    monkeypatch.setattr(data, "MANY_BYTES", 100_000)  # of float32: 2,500 rows of 10
+    model = Sequential([Linear()])
+    x = np.arange(rows * columns, dtype="float32").reshape(rows, columns)
+    rules = model._rules(None)
+    made = data.make_data(rules, x, None, None, batch_size=None, targets=False, counted=False, caller="predict")
+    assert made.batch_size == batch
+    assert np.array_equal(model.predict(x, verbose=0), x)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 32}, {"steps": 3}, {}])
+def test_batches_of_predict_that_are_counted_have_the_usual_size(options) -> None:
+    begun: list[int] = []
+    called = LambdaCallback(on_predict_batch_begin=lambda batch, _: begun.append(batch))
+    y = Sequential([Linear()]).predict(np.ones((3000, 2)), verbose=0, callbacks=[called], **options)
+    assert (len(begun), len(y)) == ((3, 96) if "steps" in options else (94, 3000))
