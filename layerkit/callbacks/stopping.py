@@ -10,27 +10,8 @@ from typing import Any, Literal
 from typing_extensions import override
 
 from layerkit.callbacks.callback import Callback, Logs
+from layerkit.callbacks.improvement import improves, rises
 from layerkit.checks import check_count, check_number
-from layerkit.errors import ArgumentError
-
-# Words in the names of numbers of which less is better, and of those of which more is.
-_FALLING = {"loss", "error", "mse", "mae", "mape", "msle", "rmse", "crossentropy", "entropy", "divergence", "hinge"}
-_RISING = {"acc", "accuracy", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "cosine", "correlation"}
-
-
-def _rises(monitor: str, mode: str) -> bool:
-    """Tell whether more is better."""
-    if mode != "auto":
-        return mode == "max"
-    words = set(monitor.lower().split("_"))
-    if words & _FALLING:
-        return False
-    if words & _RISING:
-        return True
-    raise ArgumentError(
-        f"EarlyStopping: mode must be given where the name of a number does not tell whether more of it is better. "
-        f"Received: monitor={monitor!r}, mode='auto'. Give mode='min' or mode='max'."
-    )
 
 
 class EarlyStopping(Callback):
@@ -71,9 +52,7 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ArgumentError(f"EarlyStopping: mode must be 'auto', 'min' or 'max'. Received: mode={mode!r}")
-        self._rises = _rises(monitor, mode)
+        self._rising = rises("EarlyStopping", monitor, mode)
         self.monitor = monitor
         self.min_delta = abs(check_number("EarlyStopping", min_delta=min_delta))
         self.patience = check_count("EarlyStopping", 0, patience=patience)
@@ -92,9 +71,7 @@ class EarlyStopping(Callback):
         self.best_weights: list[Any] | None = None
 
     def _improves(self, value: float, reference: float | None) -> bool:
-        if reference is None:
-            return not math.isnan(value)
-        return value > reference + self.min_delta if self._rises else value < reference - self.min_delta
+        return improves(value, reference, rising=self._rising, min_delta=self.min_delta)
 
     @override
     def on_train_begin(self, logs: Logs | None = None) -> None:
