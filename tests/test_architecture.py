@@ -33,7 +33,12 @@ FOR_BACKENDS = ("layerkit.xp", "layerkit.program", "layerkit.errors")
 
 # The packages that are not Python's own, and who may import them: a folder, or a file.
 ROOMS_ON_THE_HOST = ("layerkit/saving/", "layerkit/training/", "layerkit/initializers/", "layerkit/testing/")
-JUDGES = ("layerkit/program/central_differences.py", "layerkit/models/gradients.py", "layerkit/models/explain.py")
+JUDGES = (
+    "layerkit/models/explain.py",
+    "layerkit/models/export.py",
+    "layerkit/models/gradients.py",
+    "layerkit/program/central_differences.py",
+)
 ALLOWED = {
     "numpy": (*ROOMS_ON_THE_HOST, *JUDGES, "backends/layerkit_numpy/"),
     "array_api_strict": ("layerkit/testing/",),

@@ -634,6 +634,37 @@ class Model(Layer):
             )
         return program
 
+    def export(self, path: str | os.PathLike[str], *, rows: int = 32, training: bool = False) -> None:
+        """Write the model as a Python file that needs NumPy alone, and its numbers to an ``.npz`` file beside it.
+
+        ::
+
+            model.export("net.py")
+
+            import net
+            net.predict(x)
+
+        The text is that of ``program("predict")``, with buffers for so many rows; `predict` takes any number of them.
+        Before anything is written, it is run, and its predictions are compared with those of the model.
+
+        Args:
+            path: ends in ``.py``. A file that is there is replaced.
+            rows: how many rows the file works on at a time.
+            training: whether there are also ``train(x, y)``, which is ``program("train")`` for the largest batches that
+                the model was trained with, and ``loss()``.
+
+        Raises:
+            ArgumentError: the path is none for such a file, the model does not take and give one array, or it uses what
+                is no function of NumPy: a word that has none, or a `differentiable` function.
+            NotReadyError: the model is not built, or with training=True was not trained.
+            CaptureError: the model does something that cannot be replayed.
+            ContractError: the file would not give what the model gives; nothing was written.
+            SaveError: a file could not be written; what stands there now is told.
+        """
+        from layerkit.models.export import export  # seldom needed
+
+        export(self, path, rows, training=training)
+
     def check_gradients(
         self, x: Any, y: Any, sample_weight: Any = None, *, tolerance: float = 1e-6, seed: int = 0
     ) -> GradientTable:
