@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import pickle
 import sys
 import threading
@@ -34,6 +35,16 @@ MOST_IN_VAIN = 8
 
 # Recording puts functions around methods of layers, which other threads may be recording too.
 _lock = threading.RLock()
+
+
+def _renew() -> None:
+    """After a fork, begin with a free lock: the thread that may have held it is not there."""
+    global _lock  # one for the process
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 def _no_array() -> object:

@@ -238,6 +238,48 @@ def test_a_changed_dtype_or_layout_of_x(convert):
     assert replays(both_ways(train))
 
 
+class LooksUp(Layer):
+    """Takes rows of a table by whole numbers of any kind."""
+
+    autocast = False
+
+    def build(self, input_shape):
+        self.table = self.add_weight("table", (10, 4))
+
+    def call(self, xp, x):
+        index = xp.reshape(xp.astype(x, xp.int64), (-1,))
+        return xp.sum(xp.take(self.table, index, axis=0), axis=1, keepdims=True)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)
+
+
+def test_whole_numbers_of_changing_kinds():
+    numbers = np.arange(24).reshape(24, 1) % 10
+    kinds = [np.int64, np.int32, np.uint8, np.int64, np.uint8, np.int32, np.int64, np.uint8, np.int32, np.uint8]
+
+    def train(model):
+        given = [(numbers + index) % 10 for index in range(len(kinds))]
+        losses = [model.train_on_batch(x.astype(kind), Y) for x, kind in zip(given, kinds, strict=True)]
+        predicted = [model.predict(x.astype(kind), verbose=0).sum() for x, kind in zip(given, kinds, strict=True)]
+        return [*np.ravel(losses), *predicted]
+
+    model = both_ways(train, [LooksUp, lambda: Dense(2)])
+    assert replays(model, numbers.astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8, np.float64])
+def test_labels_of_changing_kinds(kind):
+    labels = np.arange(24) % 3
+
+    def train(model):
+        return [model.train_on_batch(X, labels.astype(each)) for each in (np.int64, kind, np.int64, kind, kind, kind)]
+
+    options = {"loss": "sparse_categorical_crossentropy", "metrics": ("accuracy",)}
+    model = both_ways(train, [lambda: Dense(3, "softmax")], **options)
+    assert replays(model, X, labels.astype(kind))
+
+
 def test_x_is_read_anew_in_each_step():
     def train(model):
         x = X.copy()
@@ -868,6 +910,34 @@ def test_a_child_that_was_forked_after_capture_goes_on_with_the_same_bits():
         np.testing.assert_array_equal(a, b, err_msg=path)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_that_was_forked_while_another_thread_records():
+    recording, over = threading.Event(), threading.Event()
+
+    class Waits(Layer):
+        def call(self, xp, x):
+            recording.set()
+            over.wait()
+            return 2 * x
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+    thread = threading.Thread(target=steps, args=(sequential([Waits, lambda: Dense(2)]), 1))
+    thread.start()
+    recording.wait()
+    child = multiprocessing.get_context("fork").Process(target=steps, args=(sequential(), 3))
+    child.start()
+    child.join(60)
+    stuck = child.is_alive()
+    child.kill()
+    over.set()
+    thread.join()
+    assert not stuck
+    assert child.exitcode == 0
+
+
 # Steps that are hard to plan: values that share memory, die late, or belong to state or to the caller.
 
 
@@ -1409,9 +1479,17 @@ def test_the_warning_points_at_the_user_s_call():
     assert caught[0].filename == __file__
 
 
-def test_a_branch_that_chance_takes_the_same_way_twice_is_seen():
+def coin_loss(xp, y_true, y_pred):
+    error = y_pred - y_true
+    return xp.mean(error * error if np.random.uniform() < 0.5 else xp.abs(error), axis=-1)  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    "options", [{"layers": [DrawsABranch, lambda: Dense(2)]}, {"loss": coin_loss}], ids=["layer", "loss"]
+)
+def test_a_branch_that_chance_takes_the_same_way_twice_is_seen(options):
     for seed in range(4):
-        model, eager = (sequential([DrawsABranch, lambda: Dense(2)], **how) for how in ({}, EAGERLY))
+        model, eager = (sequential(**options, **how) for how in ({}, EAGERLY))
         for each in (model, eager):
             np.random.seed(seed)  # noqa: NPY002
             with warnings.catch_warnings(record=True) as caught:
