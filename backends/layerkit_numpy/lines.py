@@ -144,6 +144,7 @@ class Lines:
         for place, state in program.states.items():
             value = self.values[place] = self._new("held", place, name=state.path)
             value.array = state.value
+        self.values |= {place: self._constant(array) for place, array in program.constants.items()}
         for instruction in program.instructions:
             LOWERINGS.get(instruction.word, _call)(self, instruction)
         self.outputs = [self.values[place] for place in program.outputs]

@@ -46,7 +46,26 @@ class Capture(Recorder):
         self.origins: list[Origin] = [Origin("", "")]
         """What is at work: the innermost layer, and those around it."""
         self.refusal: Refusal | None = None
+        self.constants: dict[Place, Any] = {}
+        """Arrays made from nothing, of a library whose operators do not give way to recorded arrays."""
         self._expansions = base.expansions
+        self._keeps_constants = not hasattr(base.empty((0,)), "__array_ufunc__")
+
+    @override
+    def __getattr__(self, word: str) -> Any:
+        found = super().__getattr__(word)
+        if word not in words.CREATION_ON_DEVICE or not self._keeps_constants:
+            return found
+
+        def create(*args: Any, **kwargs: Any) -> RecordedArray:
+            return self._constant(found(*args, **kwargs))
+
+        return create
+
+    def _constant(self, value: Any) -> RecordedArray:
+        array = self.input(value)
+        self.constants[array.place] = value
+        return array
 
     @override
     def input(self, value: Any) -> RecordedArray:
@@ -73,6 +92,8 @@ class Capture(Recorder):
         result = find(self.base, word)(*plain, **named)
         if word in _SHAPED_BY_VALUES and self._takes_values_as_shape(word, args, kwargs):
             self.refuse(f"xp.{word} with a result whose shape depends on values")
+        if inputs and not is_several(result) and self.constants.keys() >= set(inputs):
+            return self._constant(result)
         return self._add(word, args, kwargs, result) if inputs else result
 
     def _takes_values_as_shape(self, word: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -130,6 +151,8 @@ class Capture(Recorder):
 
     @override
     def read(self, array: RecordedArray, how: str) -> Any:
+        if array.place in self.constants:
+            return array.value
         self.refuse(f"{how} of a value, which reads it on the host")
         return array.value
 
@@ -178,7 +201,7 @@ def record(
     if isinstance(result, RecordedArray):
         outputs, result = (result.place,), result.value
     places = tuple(value.place for value in given)
-    program = Program(name, places, outputs, capture.states, capture.specs, capture.instructions)
+    program = Program(name, places, outputs, capture.states, capture.constants, capture.specs, capture.instructions)
     return result, capture, program
 
 

@@ -81,6 +81,7 @@ class Program:
         inputs: the places of the inputs.
         outputs: the places of what the step returns.
         states: the state that is read or written.
+        constants: arrays that are the same each time, as far as they have places.
         specs: shape and dtype of each place.
         instructions: the words, in order.
     """
@@ -91,12 +92,13 @@ class Program:
         inputs: tuple[Place, ...],
         outputs: tuple[Place, ...],
         states: dict[Place, State],
+        constants: dict[Place, Any],
         specs: Sequence[Spec],
         instructions: Sequence[Instruction],
     ) -> None:
         self.name = name
         self.inputs, self.outputs = inputs, outputs
-        self.states = states
+        self.states, self.constants = states, constants
         self.specs = specs
         self.instructions = list(instructions)
 
@@ -110,14 +112,14 @@ class Program:
         merged, outputs = _merged(self.instructions, self.states, self.outputs)
         straight, outputs = _without_detours(merged, self.states, self.specs, outputs)
         live = _live(straight, outputs)
-        return Program(self.name, self.inputs, outputs, self.states, self.specs, live)
+        return Program(self.name, self.inputs, outputs, self.states, self.constants, self.specs, live)
 
     def difference(self, other: Program, xp: Backend) -> tuple[Instruction, str] | None:
         """Return the first word in which another recording of the same step differs, and how; None if none does."""
         for mine, theirs in zip(self.instructions, other.instructions, strict=False):
             if mine.word != theirs.word or mine.outputs != theirs.outputs:
                 return theirs, f"xp.{mine.word}, and then xp.{theirs.word}"
-            for before, after in zip(_parts(mine), _parts(theirs), strict=False):
+            for before, after in zip(_parts(mine, self.constants), _parts(theirs, other.constants), strict=False):
                 if not _same(xp, before, after):
                     return theirs, f"xp.{mine.word} with {_shown(before)}, and then with {_shown(after)}"
         mine, theirs = len(self.instructions), len(other.instructions)
@@ -141,7 +143,7 @@ class WordByWord:
 
     def __init__(self, program: Program, xp: Backend) -> None:
         self.program, self.xp, self.name = program, xp, program.name
-        self._states = {place: state.array for place, state in program.states.items()}
+        self._states = {place: state.array for place, state in program.states.items()} | program.constants
         last_use: dict[int, int] = {}
         for number, instruction in enumerate(program.instructions):
             last_use.update(dict.fromkeys(instruction.places(), number))
@@ -174,6 +176,7 @@ class WordByWord:
         """The words, one a line, as they would be written."""
         names: dict[Any, str] = {place: _identifier(state.path) for place, state in self.program.states.items()}
         names.update(zip(self.program.inputs, ("x", "y", "sample_weight"), strict=False))
+        names.update((place, _text(array, {})) for place, array in self.program.constants.items())
         lines = [f"def {self.name}(xp, {', '.join(names[place] for place in self.program.inputs)}):"]
         origin = None
         for instruction in self.program.instructions:
@@ -317,8 +320,9 @@ def _key(value: Any) -> Any:
     return "the object", id(value)
 
 
-def _parts(instruction: Instruction) -> Iterator[Any]:
-    return iter(leaves((instruction.args, instruction.kwargs)))
+def _parts(instruction: Instruction, constants: dict[Place, Any]) -> Iterator[Any]:
+    for leaf in leaves((instruction.args, instruction.kwargs)):
+        yield constants.get(leaf, leaf) if type(leaf) is Place else leaf
 
 
 def _same(xp: Backend, before: Any, after: Any) -> bool:
