@@ -884,26 +884,31 @@ def test_many_models_train_in_threads_of_their_own():
         assert_same(model, eager)
 
 
-def _in_the_child(model, queue):
+def _in_the_child(model, pipe):
     predicted = model.predict(X, verbose=0)
     fitted()(model)
-    queue.put((predicted, state_of(model)))
+    pipe.send((predicted, state_of(model)))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_child_that_was_forked_after_capture_goes_on_with_the_same_bits():
-    model = sequential([lambda: Dense(8), half_dropped, lambda: Dense(2)], **REPLAYED)
+@pytest.mark.parametrize("width", [8, 500])
+def test_a_child_that_was_forked_after_capture_goes_on_with_the_same_bits(width, monkeypatch):
+    monkeypatch.setenv("LAYERKIT_NUM_THREADS", "3")  # which share the loops of the wide one
+    model = sequential([lambda: Dense(width), half_dropped, lambda: Dense(width), lambda: Dense(2)], **REPLAYED)
     steps(model, 4)
     for _ in range(3):
         model.predict(X, verbose=0)
     context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    child = context.Process(target=_in_the_child, args=(model, queue))
+    received, pipe = context.Pipe(duplex=False)
+    child = context.Process(target=_in_the_child, args=(model, pipe))
     child.start()
-    predicted, state = queue.get()
+    pipe.close()
+    answered = received.poll(60)
+    predicted, state = received.recv() if answered else (None, [])
+    child.kill()
     child.join()
-    assert child.exitcode == 0
+    assert answered
     np.testing.assert_array_equal(model.predict(X, verbose=0), predicted)
     fitted()(model)
     for (path, a), (_, b) in zip(state, state_of(model), strict=True):
@@ -1125,9 +1130,11 @@ def test_what_is_predicted_belongs_to_the_caller(call):
     assert not np.any(X == 7)
 
 
+@pytest.mark.parametrize("threads", ["1", "3"])
 @pytest.mark.parametrize("rows", [1, 2, 257])
 @pytest.mark.parametrize("width", [1, 97, 700])
-def test_sizes_around_the_tiles_of_the_cache(rows, width):
+def test_sizes_around_the_tiles_of_the_cache(rows, width, threads, monkeypatch):
+    monkeypatch.setenv("LAYERKIT_NUM_THREADS", threads)
     random = np.random.default_rng(SEED)
     x, y = random.normal(size=(rows, width)), random.normal(size=(rows, width))
     layers = [lambda: Dense(width + 3, "relu"), half_dropped, lambda: Dense(width, "tanh"), lambda: LeakyReLU(0.1)]
