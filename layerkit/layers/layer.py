@@ -184,8 +184,15 @@ class Layer(HoldsState, Configurable):
         """Make the weights. `input_shape` has None for the batch, and is a list for several inputs; called once."""
         self.built = True
         self._input_shape = input_shape
-        if type(self).build is Layer.build:
-            self._build_inside()
+        if type(self).build is not Layer.build:
+            return
+        if type(self).compute_output_shape is not Layer.compute_output_shape:
+            try:
+                self.compute_output_shape(input_shape)  # which says where x does not fit
+            except BaseException:
+                self.unbuild()
+                raise
+        self._build_inside()
 
     def _build_inside(self) -> None:
         """Build the layers inside that are not built yet, by a pass that reaches them."""

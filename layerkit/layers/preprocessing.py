@@ -84,7 +84,8 @@ class Normalization(FeatureLayer):
         """
         if self.given is not None:
             raise ArgumentError(
-                f"{self.name}: adapt finds what was not given. Received: mean and variance at the start."
+                f"{self.name}: adapt is for statistics that are not given. "
+                f"Received: mean={self.given[0]!r} at the start."
             )
         xp = self.xp
         with xp.on_device():
