@@ -44,6 +44,7 @@ class Names(Generic[T]):
         accepted: what `get` takes, for its error message.
         kind: what the table holds, for error messages; by default the name of `base`.
         from_function: makes an object from a plain function, where there is a way.
+        later: names of further classes, each with a function that loads the class of this name.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Names(Generic[T]):
         accepted: str,
         kind: str | None = None,
         from_function: Callable[[Any], T] | None = None,
+        later: Mapping[str, Callable[[str], type[T]]] | None = None,
     ) -> None:
         self.base = base
         self.kind = kind or base.__name__.lower()
@@ -66,6 +68,9 @@ class Names(Generic[T]):
             self._table[cls.__name__] = cls
             self._table[snake_case(cls.__name__)] = cls
         self._table.update(short or {})
+        self._later = {
+            key: (load, name) for name, load in (later or {}).items() for key in (name, snake_case(name), name.lower())
+        }
 
     def find(self, name: str) -> type[T]:
         """Return the class of this name.
@@ -73,11 +78,14 @@ class Names(Generic[T]):
         Raises:
             UnknownNameError: the table does not hold it.
         """
+        if name in self._later:
+            load, own = self._later[name]
+            return load(own)
         try:
             return self._table[name]
         except KeyError:
             raise UnknownNameError(
-                f"{self.kind}: the name must be a known one. Received: {name!r}. {nearest(name, self._table)}"
+                f"{self.kind}: the name must be a known one. Received: {name!r}. {nearest(name, self)}"
             ) from None
 
     def get(self, identifier: Any) -> T:
@@ -103,7 +111,8 @@ class Names(Generic[T]):
         raise ArgumentError(f"{self.kind}: it must be {self.accepted}. Received: {identifier!r}")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._table)
+        yield from self._table
+        yield from self._later
 
     def __contains__(self, name: object) -> bool:
-        return name in self._table
+        return name in self._table or name in self._later

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from typing_extensions import override
 
-from layerkit.checks import check_at_least, check_positive
+from layerkit.checks import check_at_least, check_count, check_flag, check_fraction, check_positive, shown
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
-from layerkit.names import snake_case
+from layerkit.names import call_it, snake_case
 from layerkit.xp.registry import backend
 from layerkit.xp.state import State, Stretch, Variable, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from layerkit.optimizers.schedules import LearningRateSchedule
     from layerkit.xp.backend import Array, Backend
 
 
@@ -27,6 +29,10 @@ class OptimizerArguments(TypedDict, total=False):
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    gradient_accumulation_steps: int | None
     name: str | None
 
 
@@ -36,6 +42,7 @@ class Segment(NamedTuple):
     parameters: State
     gradient: State
     slots: dict[str, State]
+    first: Variable
 
 
 class Optimizer(Configurable):
@@ -45,11 +52,17 @@ class Optimizer(Configurable):
     lie side by side in memory are updated by one call, whatever the number of layers: w, g and slots are then flat.
 
     Args:
-        learning_rate: at least 0; readable and settable at any time as `learning_rate`.
+        learning_rate: at least 0, or a schedule of `layerkit.optimizers.schedules`, or a function, of the number of
+            steps taken or of nothing; readable and settable at any time as `learning_rate`.
         weight_decay: d in ``w ← w - learning_rate d w``, before the rule (Loshchilov and Hutter, ICLR 2019).
         clipnorm: upper bound of the Euclidean norm of each parameter's gradient, which is scaled down to it.
         clipvalue: upper bound of the magnitude of each element of a gradient.
         global_clipnorm: upper bound of the norm of all gradients together (Pascanu, Mikolov and Bengio, ICML 2013).
+        use_ema: whether an average of each parameter is kept, ``a ← μ a + (1 - μ) w`` after each step, a = w after the
+            first (Polyak and Juditsky, SIAM J. Control Optim. 1992). It takes the parameter's place when `fit` ends.
+        ema_momentum: μ, from 0 to 1.
+        ema_overwrite_frequency: after how many steps, over and over, the averages take the parameters' place.
+        gradient_accumulation_steps: how many gradients, at least 2, make one step, which takes their mean.
         name: by default the class's name in snake case.
 
     Raises:
@@ -63,21 +76,27 @@ class Optimizer(Configurable):
     """Whether the rule treats each element by itself, so that it may run over many parameters at once."""
 
     # What is planned follows from the parameters and the vectors.
-    _bookkeeping = frozenset({"built", "_gradients", "_offsets", "_parameters", "_segments", "_tiles"})
+    _bookkeeping = frozenset({"built", "_gradients", "_offsets", "_parameters", "_places", "_segments", "_tiles"})
 
     def __init__(
         self,
-        learning_rate: float,
+        learning_rate: float | LearningRateSchedule | Callable[..., Any],
         *,
         weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ) -> None:
         self.name = name or snake_case(type(self).__name__)
         self.xp = backend("numpy")
-        self._learning_rate = Variable(self.xp, self._checked_rate(learning_rate), "float64", "learning_rate")
+        self._learning_rate = Variable(self.xp, 0.0, "float64", "learning_rate")
+        self._schedule: LearningRateSchedule | None = None
+        self.learning_rate = learning_rate
         self._iterations = Variable(self.xp, 0, "int64", "iterations")
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in clips.items() if value is not None}
@@ -89,10 +108,20 @@ class Optimizer(Configurable):
             check_at_least(self.name, 0, weight_decay=weight_decay)
         self.weight_decay = weight_decay
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
+        self.use_ema = check_flag(self.name, use_ema=use_ema)
+        self.ema_momentum = check_fraction(self.name, ema_momentum=ema_momentum)
+        if ema_overwrite_frequency is not None:
+            check_count(self.name, 1, ema_overwrite_frequency=ema_overwrite_frequency)
+        if gradient_accumulation_steps is not None:
+            check_count(self.name, 2, gradient_accumulation_steps=gradient_accumulation_steps)
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self._undecayed: tuple[frozenset[Variable], str | None] = frozenset(), None
         self.built = False
         self._parameters: list[Variable] = []
         self._vectors: dict[str, dict[str, Variable]] = {}
         self._offsets: dict[Variable, int] = {}
+        self._places: dict[str, dict[Variable, tuple[int, tuple[int, ...]]]] = {}
         self._segments: list[Segment] = []
         self._tiles: list[Segment] = []
         self._gradients: list[State] = []
@@ -103,12 +132,34 @@ class Optimizer(Configurable):
         """Return the slots that the rule needs with these settings."""
         return self.slot_names
 
-    def step_size(self, xp: Backend, learning_rate: Array, t: Array) -> Array:
-        """Return the factor of the step numbered t = 1, 2, …, from float64 scalars; it is rounded to w's dtype."""
+    def slot_shape(self, name: str, variable: Variable) -> tuple[int, ...] | None:
+        """Return the shape of a parameter's slot; None if the rule needs no such slot for it.
+
+        An elementwise rule's slots have the shapes of the parameters.
+        """
+        return variable.shape
+
+    def first_slot(self, xp: Backend, name: str, variable: Variable) -> Array | None:
+        """Return what a parameter's slot holds before the first step; None for zeros."""
+        return None
+
+    def own_state(self) -> list[Variable]:
+        """Return what the rule remembers beside the slots, of all parameters together."""
+        return []
+
+    def decay_of(self, variable: Variable) -> float | None:
+        """Return the weight decay of a parameter."""
+        return None if self.is_undecayed(variable) else self.weight_decay
+
+    def step_size(self, xp: Backend, learning_rate: Array, t: Array) -> Any:
+        """Return the factor of the step numbered t = 1, 2, …, from float64 scalars; it is rounded to w's dtype.
+
+        A tuple of factors is handed to the rule as a tuple.
+        """
         return learning_rate
 
     def rule(
-        self, xp: Backend, w: Array, g: Array, slots: dict[str, Array], step_size: Array
+        self, xp: Backend, w: Array, g: Array, slots: dict[str, Array], step_size: Any
     ) -> tuple[Array, dict[str, Array]]:
         """Return what is to be added to w, and the new slots."""
         raise ArgumentError(
@@ -120,16 +171,24 @@ class Optimizer(Configurable):
 
     @override
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "learning_rate": self.learning_rate}
+        return {**super().get_config(), "learning_rate": self._schedule or self.learning_rate}
 
     @property
-    def learning_rate(self) -> float:
-        """The learning rate; setting it takes effect with the next step."""
+    def learning_rate(self) -> Any:
+        """The learning rate of the next step; setting it, to a number or a schedule, takes effect with that step."""
+        if self._schedule is not None:
+            return float(self._schedule(int(self._iterations.numpy())))
         return float(self._learning_rate.numpy())
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate.assign(self._checked_rate(value))
+    def learning_rate(self, value: Any) -> None:
+        if callable(value) and not isinstance(value, type):
+            from layerkit.optimizers import schedules  # many trainings do without
+
+            self._schedule = schedules.get(value)
+        else:
+            self._learning_rate.assign(self._checked_rate(value))
+            self._schedule = None
 
     def _checked_rate(self, value: Any) -> float:
         try:
@@ -138,14 +197,50 @@ class Optimizer(Configurable):
             rate = -1.0
         if not 0 <= rate < float("inf"):
             raise ArgumentError(
-                f"{self.name}: learning_rate must be a number of at least 0. Received: learning_rate={value!r}"
+                f"{self.name}: learning_rate must be a number of at least 0. Received: "
+                f"learning_rate={shown(value)}{'.' if isinstance(value, type) else ''}{call_it(value)}"
             )
         return rate
 
     @property
     def iterations(self) -> int:
         """The number of steps taken."""
-        return int(self._iterations.numpy())
+        return int(self._iterations.numpy()) // (self.gradient_accumulation_steps or 1)
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Leave parameters out of weight decay. It is no part of the configuration: call it for a loaded optimizer too.
+
+        Args:
+            var_list: the parameters.
+            var_names: regular expressions; parameters whose names hold a match are left out: ``["bias"]``.
+
+        Raises:
+            ArgumentError: the optimizer is built already.
+        """
+        if self.built:
+            raise ArgumentError(
+                f"{self.name}: exclude_from_weight_decay must be called before the first step. "
+                f"Received: an optimizer that is built"
+            )
+        pattern = "|".join(f"(?:{name})" for name in var_names or ())
+        self._undecayed = frozenset(var_list or ()), pattern or None
+
+    def is_undecayed(self, variable: Variable) -> bool:
+        """Tell whether a parameter is left out of weight decay."""
+        listed, pattern = self._undecayed
+        return variable in listed or (pattern is not None and re.search(pattern, variable.name) is not None)
+
+    def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
+        """Put the averages in the place of these parameters, if `use_ema` is set. `fit` does so at its end."""
+        if self.use_ema and self.built:
+            with self.xp.on_device():
+                for variable in var_list:
+                    start = self._offsets[variable]
+                    average = self._vectors[variable.dtype]["average"].value
+                    average = self.xp.view(average, start, start + variable.size, variable.shape)
+                    self.xp.assign(variable.value, average)
 
     @property
     def parameters(self) -> list[Variable]:
@@ -156,14 +251,21 @@ class Optimizer(Configurable):
     def variables(self) -> list[Variable]:
         """The state: step count, learning rate, and the slots, each one flat vector for each dtype."""
         slots = [vector for vectors in self._vectors.values() for name, vector in vectors.items() if name != "gradient"]
-        return [self._iterations, self._learning_rate, *slots]
+        return [self._iterations, self._learning_rate, *self.own_state(), *slots]
+
+    @property
+    def _slots(self) -> tuple[str, ...]:
+        """The slots of the rule, and those that averages and sums of gradients need."""
+        average = ("average",) if self.use_ema else ()
+        total = ("gradient_accumulator",) if self.gradient_accumulation_steps else ()
+        return (*self.active_slots(), *average, *total)
 
     # What the framework calls.
 
     def build(self, variables: Iterable[Variable]) -> None:
         """Take charge of these parameters: allocate gradients and slots. Those known already keep theirs."""
         fresh = [variable for variable in variables if variable not in self._offsets]
-        active = self.active_slots()
+        active = self._slots
         if (
             self.built
             and not fresh
@@ -182,17 +284,37 @@ class Optimizer(Configurable):
         self.built = True
         for dtype in {variable.dtype: None for variable in self._parameters}:
             group = [variable for variable in self._parameters if variable.dtype == dtype]
-            offset = 0
-            for variable in group:
-                self._offsets[variable] = offset
-                offset += variable.size
             vectors: dict[str, Variable] = {}
             for name in ("gradient", *active):
-                vectors[name] = Variable(self.xp, self.xp.zeros((offset,)), dtype, f"{self.name}/{name}/{dtype}")
+                size = self._lay_out(name, group)
+                zeros = self.xp.zeros((size,), dtype=getattr(self.xp, dtype))
+                vectors[name] = Variable(self.xp, zeros, dtype, f"{self.name}/{name}/{dtype}")
                 old = self._vectors.get(dtype, {}).get(name)
                 if old is not None:  # a model that grew: what was learnt of the first parameters stays
                     self.xp.assign(self.xp.view(vectors[name].value, 0, old.size, old.shape), old.value)
+                for variable in group if old is None else fresh:
+                    if variable.dtype == dtype:
+                        self._begin(name, vectors[name], variable)
             self._vectors[dtype] = vectors
+
+    def _lay_out(self, name: str, variables: Sequence[Variable]) -> int:
+        """Give each parameter its place in a vector; return the length of the vector."""
+        places, offset = self._places.setdefault(name, {}), 0
+        for variable in variables:
+            shape = self.slot_shape(name, variable) if name in self.slot_names else variable.shape
+            if shape is not None:
+                places[variable] = offset, shape
+                offset += math.prod(shape)
+        if name == "gradient":
+            self._offsets.update((variable, place[0]) for variable, place in places.items())
+        return offset
+
+    def _begin(self, name: str, vector: Variable, variable: Variable) -> None:
+        place = self._places[name].get(variable)
+        first = None if place is None or name not in self.slot_names else self.first_slot(self.xp, name, variable)
+        if place is not None and first is not None:
+            start, shape = place
+            self.xp.assign(self.xp.view(vector.value, start, start + math.prod(shape), shape), first)
 
     def move(self, xp: Backend) -> None:
         """Move all state to another backend."""
@@ -223,6 +345,7 @@ class Optimizer(Configurable):
                 and last.flat is variable.flat
                 and last.offset + last.size == variable.offset
                 and self._offsets[last] + last.size == self._offsets[variable]
+                and self.is_undecayed(last) == self.is_undecayed(variable)
             ):
                 runs[-1].append(variable)
             else:
@@ -237,16 +360,17 @@ class Optimizer(Configurable):
 
     def _segment(self, run: list[Variable]) -> Segment:
         first, size = run[0], sum(variable.size for variable in run)
+        vectors: dict[str, State] = {}
+        for name, vector in self._vectors[first.dtype].items():
+            place = self._places[name].get(first)
+            if place is not None:
+                start, shape = place[0], (size,) if self.elementwise else place[1]
+                vectors[name] = self._stretch(vector, start, start + math.prod(shape), shape, name)
         shape = (size,) if self.elementwise else first.shape
-        start = self._offsets[first]
-        vectors: dict[str, State] = {
-            name: self._stretch(vector, start, start + size, shape, name)
-            for name, vector in self._vectors[first.dtype].items()
-        }
         assert first.flat is not None  # noqa: S101 - `pack` has just seen to it
         path = "parameters" if len(run) > 1 else first.path
         parameters = Stretch(self.xp, first.flat, first.offset, first.offset + size, shape, path)
-        return Segment(parameters, vectors.pop("gradient"), vectors)
+        return Segment(parameters, vectors.pop("gradient"), vectors, first)
 
     def _tiled(self, segment: Segment) -> list[Segment]:
         """Cut a flat segment into stretches whose intermediate results stay in the processor's cache."""
@@ -263,30 +387,63 @@ class Optimizer(Configurable):
                 cut(segment.parameters, *ends),
                 cut(segment.gradient, *ends),
                 {name: cut(slot, *ends) for name, slot in segment.slots.items()},
+                segment.first,
             )
             for ends in cuts
         ]
 
+    def due(self, xp: Backend) -> Array | None:
+        """Return whether the step that is being taken changes parameters; None where every one does."""
+        steps = self.gradient_accumulation_steps
+        return None if steps is None else xp.remainder(self._iterations.value, steps) == 0
+
     def update(self, xp: Backend) -> None:
         """Take one step, from the gradient vector as it stands, over the planned parameters."""
-        self._clip(xp)
         xp.assign_add(self._iterations.value, 1)
+        due = self.due(xp)
+        if due is not None:
+            self._accumulate(xp, due, self.gradient_accumulation_steps or 1)
+        self._clip(xp)
         t = xp.astype(self._iterations.value, xp.float64)
         learning_rate = self._learning_rate.value
-        step_size = self.step_size(xp, learning_rate, t)
-        for parameters, gradient, held in self._segments if xp.tile_size is None else self._tiles:
+        if self._schedule is not None:
+            learning_rate = xp.asarray(self._schedule.call(xp, t - 1.0), "float64")
+        if self.gradient_accumulation_steps is not None:
+            t = xp.ceil(t / self.gradient_accumulation_steps)
+        step_size, active = self.step_size(xp, learning_rate, t), self.active_slots()
+        for parameters, gradient, held, first in self._segments if xp.tile_size is None else self._tiles:
             w, g = parameters.value, gradient.value
-            slots = {name: slot.value for name, slot in held.items()}
-            size = xp.astype(step_size, w.dtype)
-            if self.weight_decay:
-                decayed = w - w * (self.weight_decay * xp.astype(learning_rate, w.dtype))
+            slots = {name: held[name].value for name in active if name in held}
+            if isinstance(step_size, tuple):
+                size: Any = tuple([xp.astype(each, w.dtype) for each in step_size])  # pyright: ignore[reportUnknownVariableType]
+            else:
+                size = xp.astype(step_size, w.dtype)
+            decay = self.decay_of(first)
+            if decay:
+                decayed = w - w * (decay * xp.astype(learning_rate, w.dtype))
                 dw, changed = self.rule(xp, decayed, g, slots, size)
-                xp.assign(w, decayed + dw)
+                xp.assign(w, decayed + dw if due is None else xp.where(due, decayed + dw, w))
             else:
                 dw, changed = self.rule(xp, w, g, slots, size)
-                xp.assign_add(w, dw)
+                xp.assign_add(w, dw if due is None else xp.where(due, dw, xp.zeros_like(dw)))
             for name, value in changed.items():
-                xp.assign(slots[name], value)
+                xp.assign(slots[name], value if due is None else xp.where(due, value, slots[name]))
+            if self.use_ema:
+                self._average(xp, w, held["average"].value, t)
+
+    def _accumulate(self, xp: Backend, due: Array, steps: int) -> None:
+        """Sum gradients up; at the step that they make, put their mean in the gradient's place, and begin anew."""
+        for segment in self._segments:
+            g, held = segment.gradient.value, segment.slots["gradient_accumulator"].value
+            total = g + held
+            xp.assign(held, xp.where(due, xp.zeros_like(total), total))
+            xp.assign(g, total / steps)
+
+    def _average(self, xp: Backend, w: Array, average: Array, t: Array) -> None:
+        share = 1.0 - self.ema_momentum * xp.astype(t > 1.0, xp.float64)
+        xp.assign_add(average, (w - average) * xp.astype(share, w.dtype))
+        if self.ema_overwrite_frequency is not None:
+            xp.assign(w, xp.where(xp.remainder(t, self.ema_overwrite_frequency) == 0.0, average, w))
 
     def _clip(self, xp: Backend) -> None:
         gradients = [segment.gradient.value for segment in self._segments]

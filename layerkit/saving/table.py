@@ -53,7 +53,8 @@ def is_model(cls: type) -> bool:
 def built_in() -> Mapping[str, type]:
     """Return the classes of layerkit that a file may name, by name."""
     table = dict(_models)
-    for room, module in ROOMS.items():
+    # Schedules are loaded when they are asked for.
+    for room, module in [*ROOMS.items(), ("schedules", optimizers.schedules)]:
         known = getattr(module, "NAMES", None)
         wrapper = getattr(known, "from_function", None)
         bases = {Configurable, layers.Layer, getattr(known, "base", None)}

@@ -257,6 +257,7 @@ def train(
                 interrupt.check()
                 if model.stop_training:
                     break
+            step.optimizer.finalize_variable_values(model.trainable_weights)
         finally:
             progress.close()
             callbacks("on_train_end", logs=logs)

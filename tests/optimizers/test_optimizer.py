@@ -259,3 +259,42 @@ def test_names_are_those_of_keras(cls):
     assert type(optimizers.get(cls)) is cls
     made = cls()
     assert optimizers.get(made) is made
+
+
+@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("how", [{"run_eagerly": True}, {"jit_compile": True}], ids=["eager", "replayed"])
+def test_fit_ends_with_the_averages_in_the_weights_place(cls, how):
+    model = layerkit.Sequential([layerkit.Input((2,)), layerkit.layers.Dense(3)], seed=0, dtype="float64")
+    model.compile(cls(0.1, use_ema=True, ema_momentum=0.5), "mse", **how)
+    xp, optimizer = model.xp, model.optimizer
+    weights, average = [], None
+    seen = layerkit.callbacks.LambdaCallback(on_train_batch_end=lambda *_: weights.append(model.get_weights()))
+    model.fit(np.ones((8, 2)), np.ones((8, 3)), batch_size=2, epochs=2, verbose=0, callbacks=[seen])
+    average = weights[0]
+    for later in weights[1:]:
+        average = [0.5 * mean + 0.5 * weight for mean, weight in zip(average, later, strict=True)]
+    for found, mean, last in zip(model.get_weights(), average, weights[-1], strict=True):
+        np.testing.assert_allclose(found, mean, rtol=1e-13)
+        assert not np.allclose(found, last)
+    assert (str(xp), optimizer.iterations) == ("numpy", 8)
+
+
+def test_variables_are_left_out_of_weight_decay_by_name_or_one_by_one():
+    by_name, one_by_one, neither = variables_on(), variables_on(), variables_on()
+    decaying = {"learning_rate": 0.5, "weight_decay": 0.5}
+    optimizers_of = [SGD(**decaying), SGD(**decaying), SGD(**decaying)]
+    optimizers_of[0].exclude_from_weight_decay(var_names=["w[12]"])
+    optimizers_of[1].exclude_from_weight_decay(one_by_one[1:3])
+    for optimizer, variables in zip(optimizers_of, (by_name, one_by_one, neither), strict=True):
+        before = values_of(variables)
+        optimizer.apply([np.zeros(shape) for shape in SHAPES], variables)
+        excluded = (1, 2) if variables is not neither else ()
+        for index, (old, new) in enumerate(zip(before, values_of(variables), strict=True)):
+            np.testing.assert_array_equal(new, old if index in excluded else 0.75 * old)
+
+
+def test_variables_that_decay_otherwise_are_updated_by_calls_of_their_own():
+    variables, optimizer = variables_on(), Counted(0.1, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["w1"])
+    optimizer.apply(gradients(), variables)
+    assert optimizer.calls == [(6,), (2,), (12,)]

@@ -10,23 +10,35 @@ import numpy as np
 import pytest
 
 from layerkit import Variable, optimizers
+from layerkit.optimizers import schedules
 
 TABLE = json.loads((Path(__file__).parents[1] / "tables" / "optimizers.json").read_text(encoding="utf-8"))
 CASES = TABLE["cases"]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
-# What Keras's optimizers take beside these is not part of layerkit: averages of weights, scaled losses, gradients that
-# are summed over several batches.
-NOT_HERE = {"use_ema", "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps"}
+# What Keras's optimizers take beside these is not part of layerkit: scaled losses.
+NOT_HERE = {"loss_scale_factor"}
 
 
 def name_of(case):
     options = [f"{key}={value}" for key, value in case["kwargs"].items()]
-    return "-".join([case["class"], *options, *(["changed"] if case["change"] else [])])
+    schedule, excluded = case["schedule"] or [""], case["excluded"] or []
+    return "-".join([case["class"], *options, *(["changed"] if case["change"] else []), schedule[0], *excluded])
+
+
+def optimizer_of(case):
+    kwargs = case["kwargs"]
+    if case["schedule"] is not None:
+        name, arguments = case["schedule"]
+        kwargs = {**kwargs, "learning_rate": getattr(schedules, name)(**arguments)}
+    optimizer = getattr(optimizers, case["class"])(**kwargs)
+    if case["excluded"] is not None:
+        optimizer.exclude_from_weight_decay(var_names=case["excluded"])
+    return optimizer
 
 
 def variables_of(xp, case, dtype):
-    return [Variable(xp, values, dtype, f"w{number}", trainable=True) for number, values in enumerate(case["initial"])]
+    return [Variable(xp, values, dtype, f"v{number}", trainable=True) for number, values in enumerate(case["initial"])]
 
 
 def steps_of(optimizer, case):
@@ -42,25 +54,29 @@ def steps_of(optimizer, case):
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_steps_are_those_of_keras(xp, case, dtype):
     variables = variables_of(xp, case, dtype)
-    optimizer = getattr(optimizers, case["class"])(**case["kwargs"])
+    optimizer = optimizer_of(case)
     for gradients, expected in zip(steps_of(optimizer, case), case["steps"], strict=True):
         optimizer.apply(gradients, variables)
         for variable, values in zip(variables, expected, strict=True):
             np.testing.assert_allclose(variable.numpy(), values, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
             assert variable.numpy().dtype == dtype
-    assert optimizer.iterations == len(case["steps"])
+    assert optimizer.iterations == len(case["steps"]) // case["kwargs"].get("gradient_accumulation_steps", 1)
+    if "final" in case:
+        optimizer.finalize_variable_values(variables)
+        for variable, values in zip(variables, case["final"], strict=True):
+            np.testing.assert_allclose(variable.numpy(), values, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "global_clipnorm" not in case["kwargs"]], ids=name_of)
 def test_a_variable_of_its_own_moves_as_beside_others(xp, case):
     """One flat vector for all, and one vector for each: the same numbers, where no norm of all gradients matters."""
     together = variables_of(xp, case, "float64")
-    optimizer = getattr(optimizers, case["class"])(**case["kwargs"])
+    optimizer = optimizer_of(case)
     for gradients in steps_of(optimizer, case):
         optimizer.apply(gradients, together)
     for place in range(len(together)):
         alone = variables_of(xp, case, "float64")[place]
-        optimizer = getattr(optimizers, case["class"])(**case["kwargs"])
+        optimizer = optimizer_of(case)
         for gradients in steps_of(optimizer, case):
             optimizer.apply([gradients[place]], [alone])
         np.testing.assert_array_equal(alone.numpy(), together[place].numpy())

@@ -267,6 +267,10 @@ def test_two_custom_objects_of_one_name_are_refused() -> None:
         Encoder().encode([one(1.0), other(1.0)], "layers")
 
 
+def falling(step: Any) -> Any:
+    return 0.1 / (step + 1)
+
+
 # What is given for arguments that have no default: by name, or for one class alone.
 ARGUMENTS: dict[str, Any] = {
     **dict.fromkeys(
@@ -279,6 +283,7 @@ ARGUMENTS: dict[str, Any] = {
     "decay_rate": 0.9,
     "decay_steps": 100,
     "dims": (2, 1),
+    "first_decay_steps": 100,
     "initial_learning_rate": 0.1,
     "layer": Dense(2),
     "learning_rate": 0.1,
@@ -287,9 +292,11 @@ ARGUMENTS: dict[str, Any] = {
     "threshold": 0.5,
     "layers.Input": {"shape": (3,)},
     "models.Sequential": {"seed": 1},
+    "schedules.FunctionSchedule": {"function": falling},
+    "schedules.PiecewiseConstantDecay": {"boundaries": [10], "values": [0.1, 0.01]},
 }
 # Those to which no object that layerkit knows can be given, so that one of the caller's own is.
-OWN = {"squared": squared}
+OWN = {"falling": falling, "squared": squared}
 
 
 def test_every_public_class_that_has_a_configuration_is_in_the_table() -> None:

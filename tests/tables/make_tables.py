@@ -552,124 +552,6 @@ def make_losses():
     )
 
 
-# ------------------------------------------------------------------------------------------------------- optimizers
-
-OPTIMIZERS = [
-    ("SGD", {}),
-    ("SGD", {"learning_rate": 0.1}),
-    ("SGD", {"learning_rate": 0.1, "momentum": 0.9}),
-    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True}),
-    ("SGD", {"learning_rate": 0.1, "weight_decay": 0.01}),
-    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
-    ("SGD", {"learning_rate": 0.1, "clipnorm": 0.5}),
-    ("SGD", {"learning_rate": 0.1, "clipvalue": 0.1}),
-    ("SGD", {"learning_rate": 0.1, "global_clipnorm": 0.5}),
-    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "clipnorm": 0.5, "weight_decay": 0.01}),
-    ("Adam", {}),
-    ("Adam", {"amsgrad": True}),
-    ("Adam", {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-5}),
-    ("Adam", {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.9, "amsgrad": True}),
-    ("Adam", {"weight_decay": 0.01}),
-    ("Adam", {"clipnorm": 0.5}),
-    ("Adam", {"clipvalue": 0.1}),
-    ("Adam", {"global_clipnorm": 0.5}),
-    ("RMSprop", {}),
-    ("RMSprop", {"learning_rate": 0.01, "rho": 0.8}),
-    ("RMSprop", {"momentum": 0.9}),
-    ("RMSprop", {"centered": True}),
-    ("RMSprop", {"learning_rate": 0.01, "rho": 0.8, "momentum": 0.5, "epsilon": 1e-5, "centered": True}),
-    ("RMSprop", {"weight_decay": 0.01}),
-    ("RMSprop", {"clipnorm": 0.5}),
-]
-CHANGED_LEARNING_RATE = [
-    ("SGD", {"learning_rate": 0.1}),
-    ("SGD", {"learning_rate": 0.1, "momentum": 0.9}),
-    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True}),
-    ("Adam", {"learning_rate": 0.01}),
-    ("RMSprop", {"learning_rate": 0.01, "momentum": 0.9}),
-]
-
-
-def check_with_torch(case):
-    """PyTorch must go the same way, where it has the same rule: SGD, Adam and AdamW without clipping.
-
-    PyTorch's Adam adds epsilon after the bias correction, Keras's before; passing it epsilon/sqrt(1 - beta_2^t) makes
-    the two the same.
-    """
-    options = dict(case["kwargs"])
-    if case["class"] == "SGD" and case["change"] is None and "weight_decay" not in options:
-        names = {"learning_rate": "lr", "momentum": "momentum", "nesterov": "nesterov"}
-        settings, rule = {"lr": 0.01}, torch.optim.SGD
-    elif case["class"] == "Adam":
-        names = {"learning_rate": "lr", "amsgrad": "amsgrad", "weight_decay": "weight_decay"}
-        settings, rule = {"lr": 0.001, "weight_decay": 0.0}, torch.optim.AdamW
-        settings["betas"] = (options.pop("beta_1", 0.9), options.pop("beta_2", 0.999))
-        epsilon = options.pop("epsilon", 1e-7)
-    else:
-        return
-    if not set(options) <= set(names):
-        return
-    settings.update({names[key]: value for key, value in options.items()})
-    variables = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in case["initial"]]
-    optimizer = rule(variables, **settings)
-    (group,) = optimizer.param_groups
-    for number, (gradients, expected) in enumerate(zip(case["gradients"], case["steps"], strict=True), start=1):
-        for variable, gradient in zip(variables, gradients, strict=True):
-            variable.grad = torch.tensor(gradient, dtype=torch.float64)
-        if case["class"] == "Adam":
-            group["eps"] = epsilon / math.sqrt(1 - group["betas"][1] ** number)
-        optimizer.step()
-        for variable, value in zip(variables, expected, strict=True):
-            assert_close(value, variable.detach(), f"{case['class']} {case['kwargs']}")
-        if case["change"] and number == case["change"]["after_step"]:
-            group["lr"] = case["change"]["learning_rate"]
-
-
-def optimizer_case(name, kwargs, change, initial, gradients):
-    """The variables after each step of one optimizer."""
-
-    def compute(dtype):
-        variables = [keras.Variable(value, dtype=dtype, name=f"v{i}") for i, value in enumerate(initial)]
-        optimizer = getattr(keras.optimizers, name)(**kwargs)
-        steps = []
-        for number, arrays in enumerate(gradients, start=1):
-            optimizer.apply([jax.numpy.asarray(g, dtype) for g in arrays], variables)
-            steps.append([plain(v.numpy()) for v in variables])
-            if change and number == change["after_step"]:
-                optimizer.learning_rate = change["learning_rate"]
-        return {"steps": steps}
-
-    case = {
-        "class": name,
-        "kwargs": kwargs,
-        "change": change,
-        "initial": [plain(v) for v in initial],
-        "gradients": [[plain(g) for g in arrays] for arrays in gradients],
-        **in_both_dtypes(compute),
-    }
-    check_with_torch(case)
-    return case
-
-
-def make_optimizers():
-    """optimizers.json"""
-    rng = np.random.default_rng(3)
-    shapes = [(3, 2), (2,)]
-    initial = [grid(rng, shape) for shape in shapes]
-    gradients = [[grid(rng, shape) for shape in shapes] for _ in range(6)]
-    gradients[2][1][:] = 0.0  # a step without gradient for one variable
-    gradients[4] = [g / 256 for g in gradients[4]]  # too small to be clipped
-    change = {"after_step": 3, "learning_rate": 0.025}
-    cases = [optimizer_case(name, kwargs, None, initial, gradients) for name, kwargs in OPTIMIZERS]
-    cases += [optimizer_case(name, kwargs, change, initial, gradients) for name, kwargs in CHANGED_LEARNING_RATE]
-    names = ("SGD", "Adam", "RMSprop")
-    write(
-        "optimizers.json",
-        cases,
-        class_defaults={name: defaults_of(getattr(keras.optimizers, name)) for name in names},
-    )
-
-
 # ---------------------------------------------------------------------------------------------------------- metrics
 
 
@@ -1272,7 +1154,7 @@ def make_training():
 
 def main(*names):
     """Make the tables of these names, or all."""
-    makers = (make_activations, make_losses, make_optimizers, make_metrics, make_initializers, make_training)
+    makers = (make_activations, make_losses, make_metrics, make_initializers, make_training)
     for make in makers:
         if not names or make.__name__.removeprefix("make_") in names:
             make()

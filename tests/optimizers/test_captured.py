@@ -1,0 +1,45 @@
+"""A replayed step moves weights and slots as an eager one does, with every optimizer and whatever it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from layerkit import Sequential, optimizers
+from layerkit.layers import Dense
+from layerkit.optimizers import Optimizer
+
+X = np.random.default_rng(0).normal(size=(12, 3))
+Y = np.random.default_rng(1).normal(size=(12, 2))
+
+CLASSES = [getattr(optimizers, name) for name in optimizers.__all__ if isinstance(getattr(optimizers, name), type)]
+CLASSES.remove(Optimizer)
+OPTIONS = [
+    {"learning_rate": 0.05, "weight_decay": 0.1, "global_clipnorm": 0.5},
+    {
+        "learning_rate": 0.05,
+        "gradient_accumulation_steps": 2,
+        "clipnorm": 0.5,
+        "use_ema": True,
+        "ema_momentum": 0.75,
+        "ema_overwrite_frequency": 3,
+    },
+]
+
+
+def trained(optimizer, dtype, **how):
+    model = Sequential([Dense(4, "tanh"), Dense(2)], seed=0, dtype=dtype)
+    model.compile(optimizer, "mse", **how)
+    model.fit(X, Y, batch_size=3, epochs=3, verbose=0)
+    return [*model.variables, *model.optimizer.variables]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "accumulated"])
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_replayed_step_has_the_same_bits(cls, options, dtype):
+    eager = trained(cls(**options), dtype, run_eagerly=True)
+    replayed = trained(cls(**options), dtype, jit_compile=True)
+    for a, b in zip(replayed, eager, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
+        assert np.isfinite(a.numpy()).all()
