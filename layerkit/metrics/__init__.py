@@ -2,27 +2,100 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerkit import losses
-from layerkit.errors import UnknownNameError
-from layerkit.metrics.accuracy import Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
-from layerkit.metrics.mean import Mean, MeanMetricWrapper
+from layerkit.configurable import parameters
+from layerkit.errors import ArgumentError, UnknownNameError
+from layerkit.functions import as_float, function_of
+from layerkit.losses import (
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_hinge,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
+from layerkit.metrics.accuracy import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+)
+from layerkit.metrics.confusion import (
+    FalseNegatives,
+    FalsePositives,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
+from layerkit.metrics.correlation import ConcordanceCorrelation, PearsonCorrelation
+from layerkit.metrics.curves import (
+    AUC,
+    PrecisionAtRecall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
+)
+from layerkit.metrics.fscore import F1Score, FBetaScore
+from layerkit.metrics.mean import Mean, MeanMetricWrapper, Sum
+from layerkit.metrics.mean_losses import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalHinge,
+    Hinge,
+    KLDivergence,
+    LogCoshError,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+)
 from layerkit.metrics.metric import Metric
-from layerkit.metrics.regression import MeanAbsoluteError, MeanSquaredError
+from layerkit.metrics.overlap import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
+from layerkit.metrics.regression import CosineSimilarity, R2Score, RootMeanSquaredError
 from layerkit.names import Names, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from layerkit.xp.backend import Array, Backend
 
 NAMES = Names[Metric](
     Metric,
     (
-        *(Accuracy, BinaryAccuracy, CategoricalAccuracy, Mean, MeanAbsoluteError, MeanSquaredError),
-        SparseCategoricalAccuracy,
+        *(AUC, Accuracy, BinaryAccuracy, BinaryCrossentropy, BinaryIoU, CategoricalAccuracy),
+        *(CategoricalCrossentropy, CategoricalHinge, ConcordanceCorrelation, CosineSimilarity, F1Score),
+        *(FBetaScore, FalseNegatives, FalsePositives, Hinge, IoU, KLDivergence, LogCoshError, Mean),
+        *(MeanAbsoluteError, MeanAbsolutePercentageError, MeanIoU, MeanSquaredError),
+        *(MeanSquaredLogarithmicError, OneHotIoU, OneHotMeanIoU, PearsonCorrelation, Poisson, Precision),
+        *(PrecisionAtRecall, R2Score, Recall, RecallAtPrecision, RootMeanSquaredError),
+        *(SensitivityAtSpecificity, SparseCategoricalAccuracy, SparseCategoricalCrossentropy),
+        *(SparseTopKCategoricalAccuracy, SpecificityAtSensitivity, SquaredHinge, Sum, TopKCategoricalAccuracy),
+        *(TrueNegatives, TruePositives),
     ),
     {
-        "mse": MeanSquaredError,
-        "MSE": MeanSquaredError,
-        "mae": MeanAbsoluteError,
-        "MAE": MeanAbsoluteError,
+        **dict.fromkeys(("bce", "BCE"), BinaryCrossentropy),
+        **dict.fromkeys(("mae", "MAE"), MeanAbsoluteError),
+        **dict.fromkeys(("mape", "MAPE"), MeanAbsolutePercentageError),
+        **dict.fromkeys(("mse", "MSE"), MeanSquaredError),
+        **dict.fromkeys(("msle", "MSLE"), MeanSquaredLogarithmicError),
     },
     accepted="a name, a Metric, a Loss, or a function f(y_true, y_pred)",
     from_function=MeanMetricWrapper,
@@ -41,14 +114,14 @@ def get(identifier: Any) -> Metric:
 
     Raises:
         UnknownNameError: no metric and no loss has this name.
-        ArgumentError: it is none of these.
+        ArgumentError: it is none of these, or a metric that cannot be made without arguments.
     """
     if isinstance(identifier, losses.Loss) or (isinstance(identifier, type) and issubclass(identifier, losses.Loss)):
         return MeanMetricWrapper(losses.get(identifier))
     if not isinstance(identifier, str):
         return NAMES.get(identifier)
     if identifier in NAMES:
-        return NAMES.find(identifier)(name=identifier)
+        return _made(NAMES.find(identifier), identifier)
     if identifier in losses.NAMES:
         return MeanMetricWrapper(losses.get(identifier), name=identifier)
     raise UnknownNameError(
@@ -57,14 +130,30 @@ def get(identifier: Any) -> Metric:
     )
 
 
+def _made(cls: type[Metric], name: str) -> Metric:
+    """Return a metric that was asked for by its name alone."""
+    init: Any = cls.__init__
+    count = init.__code__.co_argcount - len(init.__defaults__ or ())
+    required = parameters(init)[0][1:count]
+    if required:
+        given = ", ".join(f"{argument}=…" for argument in required)
+        raise ArgumentError(
+            f"metric: {cls.__name__} cannot be made without {' and '.join(required)}. Received: the name {name!r} "
+            f"alone. Make an object of it: {cls.__name__}({given})."
+        )
+    return cls(name=name)
+
+
 def resolve(identifier: Any, target_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]) -> Metric:
-    """Return a metric as `get` does, with "accuracy" resolved as Keras resolves it.
+    """Return a metric as `get` does, ready for these shapes, with "accuracy" resolved as Keras resolves it.
 
     It is binary for an output of width 1, sparse categorical for targets of fewer axes than the output or of width 1,
     and categorical otherwise. "crossentropy" is resolved in the same way.
     """
     if not isinstance(identifier, str) or identifier.lower() not in BY_SHAPE:
-        return get(identifier)
+        metric = get(identifier)
+        metric.build(target_shape, output_shape)
+        return metric
     if output_shape[-1] == 1:
         kind = 0
     elif len(target_shape) < len(output_shape) or target_shape[-1] == 1:
@@ -73,20 +162,98 @@ def resolve(identifier: Any, target_shape: tuple[int | None, ...], output_shape:
         kind = 2
     if identifier.lower() in ("accuracy", "acc"):
         return (BinaryAccuracy, SparseCategoricalAccuracy, CategoricalAccuracy)[kind](name=identifier)
-    crossentropies = (losses.BinaryCrossentropy, losses.SparseCategoricalCrossentropy, losses.CategoricalCrossentropy)
-    return MeanMetricWrapper(crossentropies[kind](), name=identifier)
+    return (BinaryCrossentropy, SparseCategoricalCrossentropy, CategoricalCrossentropy)[kind](name=identifier)
 
+
+def _values(metric: Any, xp: Backend, y_true: Any, y_pred: Any) -> Array:
+    y_pred = as_float(xp, y_pred)
+    return xp.astype(metric.values(xp, xp.asarray(y_true), y_pred), y_pred.dtype)
+
+
+def _function(cls: type[Metric], name: str, **defaults: Any) -> Callable[..., Any]:
+    return function_of(cls, name, ("y_true", "y_pred"), _values, **defaults)
+
+
+binary_accuracy = _function(BinaryAccuracy, "binary_accuracy", threshold=0.5)
+categorical_accuracy = _function(CategoricalAccuracy, "categorical_accuracy")
+concordance_correlation = _function(ConcordanceCorrelation, "concordance_correlation", axis=-1)
+pearson_correlation = _function(PearsonCorrelation, "pearson_correlation", axis=-1)
+sparse_categorical_accuracy = _function(SparseCategoricalAccuracy, "sparse_categorical_accuracy")
+sparse_top_k_categorical_accuracy = _function(
+    SparseTopKCategoricalAccuracy, "sparse_top_k_categorical_accuracy", k=5, from_sorted_ids=False
+)
+top_k_categorical_accuracy = _function(TopKCategoricalAccuracy, "top_k_categorical_accuracy", k=5)
 
 __all__ = [
+    "AUC",
     "Accuracy",
     "BinaryAccuracy",
+    "BinaryCrossentropy",
+    "BinaryIoU",
     "CategoricalAccuracy",
+    "CategoricalCrossentropy",
+    "CategoricalHinge",
+    "ConcordanceCorrelation",
+    "CosineSimilarity",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
+    "Hinge",
+    "IoU",
+    "KLDivergence",
+    "LogCoshError",
     "Mean",
     "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanIoU",
     "MeanMetricWrapper",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
     "Metric",
+    "OneHotIoU",
+    "OneHotMeanIoU",
+    "PearsonCorrelation",
+    "Poisson",
+    "Precision",
+    "PrecisionAtRecall",
+    "R2Score",
+    "Recall",
+    "RecallAtPrecision",
+    "RootMeanSquaredError",
+    "SensitivityAtSpecificity",
     "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "SpecificityAtSensitivity",
+    "SquaredHinge",
+    "Sum",
+    "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
+    "binary_accuracy",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_accuracy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "concordance_correlation",
     "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "pearson_correlation",
+    "poisson",
     "resolve",
+    "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy",
+    "squared_hinge",
+    "top_k_categorical_accuracy",
 ]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from layerkit.checks import check_fraction
-from layerkit.errors import ArgumentError, ShapeError
+from layerkit.checks import check_count, check_flag, check_fraction
+from layerkit.errors import ArgumentError
 from layerkit.metrics.mean import MeanMetric
 
 if TYPE_CHECKING:
@@ -19,23 +19,16 @@ class MatchMetric(MeanMetric):
 
     @override
     def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
-        self.add(xp, xp.astype(self.matches(xp, y_true, y_pred), xp.float64), sample_weight)
+        self.add(xp, self.values(xp, y_true, y_pred), sample_weight)
+
+    def values(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        """Return, for each sample, 1 where the prediction is right, and 0 elsewhere."""
+        return xp.astype(self.matches(xp, y_true, y_pred), xp.float64)
 
     def matches(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
         """Return, for each sample, whether the prediction is right."""
         raise ArgumentError(
             f"{type(self).__name__}: an accuracy must define matches(self, xp, y_true, y_pred). Received: none."
-        )
-
-    def same_shape(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
-        """Return y_true in the shape of y_pred, from which it may differ by a last axis of length 1."""
-        shape, wanted = tuple(y_true.shape), tuple(y_pred.shape)
-        if shape == wanted:
-            return y_true
-        if shape == (*wanted, 1) or (*shape, 1) == wanted:
-            return xp.reshape(y_true, wanted)
-        raise ShapeError(
-            f"{self.name}: targets must have the shape of the predictions, {wanted}. Received: shape {shape}"
         )
 
 
@@ -108,3 +101,67 @@ class SparseCategoricalAccuracy(MatchMetric):
     def matches(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
         predicted = xp.argmax(y_pred, axis=-1)
         return xp.astype(self.same_shape(xp, y_true, predicted), predicted.dtype) == predicted
+
+
+class TopKCategoricalAccuracy(MatchMetric):
+    """How often fewer than `k` of a sample's predictions exceed that where its one-hot target has the 1.
+
+    Args:
+        k: at least 1.
+        name: the key in History.
+        dtype: see `Metric`.
+
+    Shapes:
+        y_true, y_pred: (batch, ..., classes).
+
+    Raises:
+        ArgumentError: `k` is below 1.
+    """
+
+    def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: str | None = None) -> None:
+        super().__init__(name, dtype)
+        self.k = check_count("TopKCategoricalAccuracy", 1, k=k)
+
+    @override
+    def matches(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        return _among_first(xp, xp.argmax(self.same_shape(xp, y_true, y_pred), axis=-1), y_pred, self.k)
+
+
+class SparseTopKCategoricalAccuracy(MatchMetric):
+    """How often fewer than `k` of a sample's predictions exceed that of the class that y_true names.
+
+    Args:
+        k: at least 1.
+        name: the key in History.
+        dtype: see `Metric`.
+        from_sorted_ids: whether y_pred holds classes, the likeliest first, in place of a number for each class.
+
+    Shapes:
+        y_true: (batch, ...) or (batch, ..., 1). y_pred: (batch, ..., classes).
+
+    Raises:
+        ArgumentError: `k` is below 1.
+    """
+
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: str | None = None,
+        from_sorted_ids: bool = False,
+    ) -> None:
+        super().__init__(name, dtype)
+        self.k = check_count("SparseTopKCategoricalAccuracy", 1, k=k)
+        self.from_sorted_ids = check_flag("SparseTopKCategoricalAccuracy", from_sorted_ids=from_sorted_ids)
+
+    @override
+    def matches(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        label = self.same_shape(xp, y_true, y_pred[..., 0])
+        if self.from_sorted_ids:
+            return xp.any(y_pred[..., : self.k] == xp.expand_dims(xp.astype(label, y_pred.dtype), axis=-1), axis=-1)
+        return _among_first(xp, xp.astype(label, xp.int64), y_pred, self.k)
+
+
+def _among_first(xp: Backend, label: Array, y_pred: Array, k: int) -> Array:
+    of_label = xp.take_along_axis(y_pred, xp.expand_dims(label, axis=-1), axis=-1)
+    return xp.sum(xp.astype(y_pred > of_label, xp.int64), axis=-1) < k

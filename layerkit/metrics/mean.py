@@ -1,4 +1,4 @@
-"""Means: of numbers, and of a value for each sample."""
+"""Means and sums: of numbers, and of a value for each sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from layerkit.errors import ShapeError
 from layerkit.functions import call_function
-from layerkit.losses.loss import Loss
+from layerkit.losses.loss import Loss, spread
 from layerkit.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 TINY = 1e-300
 """Below every count, so that no samples give 0 / TINY = 0."""
+
+
+def ratio(xp: Backend, part: Array, whole: Array) -> Array:
+    """Return ``part / whole``, and 0 where whole is 0."""
+    nothing = whole == 0.0
+    return xp.where(nothing, 0.0, part / xp.where(nothing, 1.0, whole))
 
 
 class MeanMetric(Metric):
@@ -80,8 +86,31 @@ class Mean(MeanMetric):
         self.add(xp, values, sample_weight)
 
 
+class Sum(Metric):
+    """The sum of numbers, ``Σ w v``: ``update_state(values, sample_weight=None)``, with a weight for each row."""
+
+    operands: ClassVar[tuple[str, ...]] = ("values",)
+
+    def __init__(self, name: str | None = "sum", dtype: str | None = None) -> None:
+        super().__init__(name, dtype)
+        self.total = self.add_variable("total")
+
+    @override
+    def update(self, xp: Backend, values: Array, sample_weight: Array | None = None) -> None:  # type: ignore[override]
+        values = xp.astype(values, xp.float64)
+        if sample_weight is not None:
+            values = values * spread(xp, xp.astype(sample_weight, xp.float64), values)
+        xp.assign_add(self.total, xp.sum(values))
+
+    @override
+    def compute(self, xp: Backend) -> Array:
+        return self.total
+
+
 class MeanMetricWrapper(MeanMetric):
     """The mean of a function of a sample's target and prediction.
+
+    Where a loss says that a value does not count, as with an ``ignore_class``, it does not count in this mean either.
 
     Args:
         fn: a function ``f(y_true, y_pred)`` or ``f(xp, y_true, y_pred)`` of arrays of the backend, or a `Loss`.
@@ -97,7 +126,15 @@ class MeanMetricWrapper(MeanMetric):
 
     @override
     def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
-        self.add(xp, self.values(xp, y_true, y_pred), sample_weight)
+        values = self.values(xp, y_true, y_pred)
+        if isinstance(self.fn, Loss):
+            y_true = self.fn.aligned(xp, y_true, y_pred)
+            counted = self.fn.counted(xp, y_true, values)
+            if counted is not None:
+                counted = xp.astype(counted, values.dtype)
+                weights = None if sample_weight is None else spread(xp, xp.astype(sample_weight, values.dtype), values)
+                sample_weight = counted if weights is None else counted * weights
+        self.add(xp, values, sample_weight)
 
     def values(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
         """Return one value for each sample."""

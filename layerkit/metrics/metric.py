@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerkit.configurable import Configurable
-from layerkit.errors import ArgumentError
+from layerkit.errors import ArgumentError, NotReadyError, ShapeError
+from layerkit.losses.loss import spread
 from layerkit.names import snake_case
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.registry import backend, backend_of
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class Metric(HoldsState, Configurable):
     """A number about all samples since the last reset, kept as totals on the device.
 
-    A subclass makes totals in `__init__` by `add_variable`, and gives ``update(xp, y_true, y_pred, sample_weight)``,
-    which writes them by ``xp.assign_add``, and ``compute(xp)``, which returns the number.
+    A subclass makes totals in `__init__` by `add_variable` (or in `build`, where their shape depends on the data), and
+    gives ``update(xp, y_true, y_pred, sample_weight)``, which writes them by ``xp.assign_add``, and ``compute(xp)``,
+    which returns the number, or an array of several.
 
     Args:
         name: by default the class's name in snake case; the key in History.
@@ -29,6 +31,9 @@ class Metric(HoldsState, Configurable):
     """
 
     operands: ClassVar[tuple[str, ...]] = ("y_true", "y_pred")
+
+    built: bool = True
+    """Whether the totals are there; set to False by a metric that makes them in `build`."""
 
     def __init__(self, name: str | None = None, dtype: str | None = None) -> None:
         self.name = name or snake_case(type(self).__name__)
@@ -45,6 +50,12 @@ class Metric(HoldsState, Configurable):
 
     # What a subclass gives.
 
+    def build(self, *shapes: tuple[int | None, ...]) -> None:
+        """Make totals whose shape depends on those of the operands; called with them, perhaps again, before `update`.
+
+        By default there is nothing to make.
+        """
+
     def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Add a batch to the totals."""
         raise ArgumentError(
@@ -55,6 +66,27 @@ class Metric(HoldsState, Configurable):
     def compute(self, xp: Backend) -> Array:
         """Return the number, from the totals."""
         raise ArgumentError(f"{type(self).__name__}: a metric must define compute(self, xp). Received: none.")
+
+    def same_shape(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        """Return y_true in the shape of y_pred, from which it may differ by a last axis of length 1.
+
+        Raises:
+            ShapeError: it differs by more. Targets are never broadcast.
+        """
+        shape, wanted = tuple(y_true.shape), tuple(y_pred.shape)
+        if shape == wanted:
+            return y_true
+        if shape == (*wanted, 1) or (*shape, 1) == wanted:
+            return xp.reshape(y_true, wanted)
+        raise ShapeError(
+            f"{self.name}: targets must have the shape of the predictions, {wanted}. Received: shape {shape}"
+        )
+
+    def weights(self, xp: Backend, y_pred: Array, sample_weight: Array | None) -> Array:
+        """Return how much each prediction counts: its sample's weight, or 1."""
+        if sample_weight is None:
+            return xp.ones(tuple(y_pred.shape), dtype=xp.float64)
+        return spread(xp, xp.astype(sample_weight, xp.float64), y_pred)
 
     # What a user calls.
 
@@ -78,13 +110,24 @@ class Metric(HoldsState, Configurable):
             for name, operand in zip(self.operands, operands, strict=True)
         ]
         weight = None if sample_weight is None else xp.astype(xp.asarray(sample_weight), xp.float64)
+        self.build(*(tuple(array.shape) for array in arrays))
         with xp.on_device():
             self.update(xp, *arrays, sample_weight=weight)  # type: ignore[arg-type]
 
-    def result(self) -> float:
-        """Return the number, read from the device."""
+    def result(self) -> Any:
+        """Return the number, read from the device, or an array of NumPy's where there are several.
+
+        Raises:
+            NotReadyError: there was no batch yet, and how many numbers there are depends on that.
+        """
+        if not self.built:
+            raise NotReadyError(
+                f"{self.name}: how many numbers there are is known from the first batch on. "
+                f"Received: no batch yet. Call update_state first."
+            )
         with self.xp.on_device():
-            return float(self.xp.to_numpy(self.compute(self.xp)))
+            value = self.xp.to_numpy(self.compute(self.xp))
+        return value if value.ndim else float(value)
 
     def reset_state(self) -> None:
         """Forget all batches."""
@@ -92,7 +135,7 @@ class Metric(HoldsState, Configurable):
         for variable in self._variables:
             assign(variable.value, 0)
 
-    def __call__(self, *operands: Any, sample_weight: Any = None) -> float:
+    def __call__(self, *operands: Any, sample_weight: Any = None) -> Any:
         """Add a batch and return the number so far."""
         self.update_state(*operands, sample_weight=sample_weight)
         return self.result()

@@ -38,6 +38,9 @@ FEW_EPOCHS = 100
 
 BAR_WIDTH = 24
 
+SHOWN_NUMBERS = 4
+"""Of a metric with a number for each class or threshold, so many are shown; History has all."""
+
 
 def check_verbose(verbose: Any, caller: str) -> int:
     """Return 0, 1 or 2.
@@ -215,6 +218,9 @@ def _shown(logs: Mapping[str, Any]) -> list[str]:
 
 
 def _number(value: Any) -> str:
+    if getattr(value, "ndim", 0):  # a metric of several numbers
+        rest = " …" if value.size > SHOWN_NUMBERS else ""
+        return f"[{' '.join(map(_number, value.ravel()[:SHOWN_NUMBERS]))}{rest}]"
     try:
         number = float(value)
     except (TypeError, ValueError):  # a callback may have added anything

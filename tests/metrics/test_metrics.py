@@ -6,9 +6,11 @@ import copy
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 import layerkit
 from layerkit import Input, Sequential, losses, metrics
+from layerkit.errors import ArgumentError, NotReadyError, ShapeError
 from layerkit.layers import Linear
 from layerkit.metrics import Accuracy, BinaryAccuracy, Mean, MeanMetricWrapper, MeanSquaredError, Metric
 
@@ -57,6 +59,16 @@ def test_the_mean_of_a_function_is_a_metric():
     metric.update_state(Y_TRUE, Y_PRED, sample_weight=WEIGHTS)
     assert metric.name == "largest_error"
     expected = np.average(np.abs(Y_TRUE - Y_PRED).max(axis=-1), weights=WEIGHTS)
+    assert metric.result() == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 1.0]])
+def test_a_class_that_a_loss_ignores_does_not_count_in_its_mean(xp, weights):
+    labels, chances = np.array([0, 1, 2, 1]), RNG.dirichlet(np.ones(3), 4)
+    metric = metrics.SparseCategoricalCrossentropy(ignore_class=1).to(xp)
+    metric.update_state(xp.asarray(labels), xp.asarray(chances), sample_weight=weights)
+    counts = np.where(labels == 1, 0.0, 1.0 if weights is None else weights)
+    expected = np.average(-np.log(chances[np.arange(4), labels]), weights=counts)
     assert metric.result() == pytest.approx(expected, rel=1e-14)
 
 
@@ -125,6 +137,147 @@ def test_a_metric_is_made_on_the_current_backend():
         metric = Mean()
     assert str(metric.xp) == "strict:0"
     assert metric([1.0, 2.0]) == 1.5
+
+
+# Several numbers, thresholds, and data of all kinds.
+
+
+CHANCES, TRUTH = RNG.integers(0, 101, size=(40, 3)) / 100, RNG.integers(0, 2, size=(40, 3))
+EXACT = [n / 100 for n in range(101)]  # every value that a chance has
+
+
+def fed(metric, y_true, y_pred, xp, sizes=(7, 20, 13), weights=None):
+    """Return the result of a metric after batches of these sizes."""
+    metric.to(xp)
+    start = 0
+    for size in sizes:
+        rows = slice(start, start + size)
+        weight = None if weights is None else xp.asarray(weights[rows])
+        metric.update_state(xp.asarray(y_true[rows]), xp.asarray(y_pred[rows]), sample_weight=weight)
+        start += size
+    return metric.result()
+
+
+def test_the_area_under_a_curve_of_all_thresholds_is_that_of_scikit_learn(xp):
+    weights = RNG.uniform(0.5, 2.0, 40)
+    expected = sklearn.metrics.roc_auc_score(TRUTH[:, 0], CHANCES[:, 0], sample_weight=weights)
+    found = fed(metrics.AUC(thresholds=EXACT), TRUTH[:, 0], CHANCES[:, 0], xp, weights=weights)
+    assert found == pytest.approx(expected, rel=1e-13)
+    several = sklearn.metrics.roc_auc_score(TRUTH, CHANCES, average="macro")
+    assert fed(metrics.AUC(thresholds=EXACT, multi_label=True), TRUTH, CHANCES, xp) == pytest.approx(several, rel=1e-13)
+
+
+def test_scores_are_those_of_scikit_learn(xp):
+    chosen = CHANCES > 0.5
+    for average in (None, "micro", "macro", "weighted"):
+        expected = sklearn.metrics.fbeta_score(TRUTH, chosen, beta=2.0, average=average)
+        found = fed(metrics.FBetaScore(average, beta=2.0, threshold=0.5), TRUTH, CHANCES, xp)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)  # Keras adds 1e-7 to each divisor
+    for aggregation, multioutput in (
+        (None, "raw_values"),
+        *[(name, name) for name in ("uniform_average", "variance_weighted_average")],
+    ):
+        name = "variance_weighted" if multioutput == "variance_weighted_average" else multioutput
+        expected = sklearn.metrics.r2_score(TRUTH, CHANCES, multioutput=name)
+        found = fed(metrics.R2Score(aggregation), TRUTH.astype(float), CHANCES, xp)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    labels, guesses = RNG.integers(0, 4, 40), RNG.integers(0, 4, 40)
+    expected = sklearn.metrics.jaccard_score(labels, guesses, average="macro")
+    assert fed(metrics.MeanIoU(4), labels, guesses, xp) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("name", ["TruePositives", "FalsePositives", "TrueNegatives", "FalseNegatives"])
+def test_counts_at_thresholds_in_any_order(xp, name):
+    thresholds = [0.9, 0.1, 0.5, 0.31]
+    found = fed(getattr(metrics, name)(thresholds=thresholds), TRUTH, CHANCES, xp)
+    positive = np.array([threshold < CHANCES for threshold in thresholds])
+    predicted = positive if name.endswith("Positives") else ~positive
+    truth = (name in ("TruePositives", "FalseNegatives")) == TRUTH
+    np.testing.assert_array_equal(found, (predicted & truth).sum(axis=(1, 2)))
+
+
+def test_weights_of_overlap_are_not_cut_to_integers(xp):
+    metric = metrics.MeanIoU(2).to(xp)
+    metric.update_state([0, 0, 1, 1], [0, 1, 0, 1], sample_weight=[0.3, 0.3, 0.3, 0.1])
+    assert metric.result() == pytest.approx((0.3 / 0.9 + 0.1 / 0.7) / 2, rel=1e-14)
+
+
+def test_what_does_not_vary(xp):
+    """Keras has NaN in each of these."""
+    constant, varied = np.ones((4, 1)), np.array([[1.0], [2.0], [3.0], [4.0]])
+    assert fed(metrics.R2Score(), constant, constant, xp, (4,)) == 1.0
+    assert fed(metrics.R2Score(), constant, varied, xp, (4,)) == 0.0
+    assert fed(metrics.PearsonCorrelation(axis=0), constant.T, varied.T, xp, (1,)) == 0.0
+
+
+def test_the_number_of_outputs_is_known_from_the_first_batch_on(xp):
+    metric = metrics.F1Score().to(xp)
+    with pytest.raises(NotReadyError) as unready:
+        metric.result()
+    assert str(unready.value) == (
+        "f1_score: how many numbers there are is known from the first batch on. Received: no batch yet. "
+        "Call update_state first."
+    )
+    metric.update_state(xp.asarray(TRUTH), xp.asarray(CHANCES))
+    assert metric.result().shape == (3,)
+    metric.reset_state()
+    np.testing.assert_array_equal(metric.result(), np.zeros(3))
+    with pytest.raises(ShapeError) as caught:
+        metric.update_state(xp.asarray(TRUTH[:, :2]), xp.asarray(CHANCES[:, :2]))
+    assert str(caught.value) == "f1_score: predictions must have shape (batch, 3). Received: shape (40, 2)"
+
+
+def test_a_metric_of_several_numbers_has_them_in_history(xp):
+    model = Sequential([Input((3,)), Linear()], backend=xp, dtype="float64")
+    model.compile(loss="mse", metrics=[metrics.Recall(thresholds=[0.2, 0.8]), metrics.AUC(multi_label=True)])
+    found = model.evaluate(CHANCES, TRUTH, batch_size=16, verbose=0, return_dict=True)
+    expected = [(threshold < CHANCES)[TRUTH == 1].mean() for threshold in (0.2, 0.8)]
+    np.testing.assert_allclose(found["recall"], expected, rtol=1e-14)
+    assert isinstance(found["auc"], float)
+    again = model.evaluate(CHANCES, TRUTH, batch_size=40, verbose=0, return_dict=True)
+    np.testing.assert_array_equal(again["recall"], found["recall"])
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "shown"), [([0.0, 1.0], "[1.0000 0.0000]"), ([0.0] * 5, "[1.0000 1.0000 1.0000 1.0000 …]")]
+)
+def test_several_numbers_are_shown_on_one_line(capsys, thresholds, shown):
+    model = Sequential([Input((1,)), Linear()])
+    model.compile(loss="mse", metrics=[metrics.Recall(thresholds=thresholds)])
+    model.evaluate([[0.5], [1.0]], [[1.0], [1.0]], verbose=2)
+    assert capsys.readouterr().out.rstrip().endswith(f" - recall: {shown}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "binary_accuracy",
+        "categorical_accuracy",
+        "sparse_categorical_accuracy",
+        "top_k_categorical_accuracy",
+        "sparse_top_k_categorical_accuracy",
+        "pearson_correlation",
+        "concordance_correlation",
+    ],
+)
+def test_a_function_has_the_values_of_which_the_metric_is_the_mean(xp, name):
+    scores = RNG.normal(size=(5, 6)).astype(np.float32)
+    targets = RNG.integers(0, 6, 5) if name.startswith("sparse") else np.eye(6, dtype=np.float32)[RNG.integers(0, 6, 5)]
+    values = getattr(metrics, name)(xp.asarray(targets), xp.asarray(scores))
+    assert (xp.owns(values), values.dtype, tuple(values.shape)[:1]) == (True, xp.float32, (5,))
+    metric = metrics.get(name).to(xp)
+    metric.update_state(xp.asarray(targets), xp.asarray(scores))
+    assert metric.result() == pytest.approx(xp.to_numpy(values).mean(dtype=np.float64), rel=1e-6)
+    assert type(metrics.get(getattr(metrics, name))) is type(metric)
+
+
+def test_a_metric_that_needs_arguments_has_to_be_made():
+    with pytest.raises(ArgumentError) as caught:
+        metrics.get("one_hot_io_u")
+    assert str(caught.value) == (
+        "metric: OneHotIoU cannot be made without num_classes and target_class_ids. Received: the name "
+        "'one_hot_io_u' alone. Make an object of it: OneHotIoU(num_classes=…, target_class_ids=…)."
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in metrics.__all__ if name.endswith(("Accuracy", "Error"))])

@@ -661,8 +661,9 @@ def further_metrics():
     def add(class_name, kwargs, make_true, make_pred, weights=weights):
         batches = [{"y_true": make_true(size), "y_pred": make_pred(size)} for size in sizes]
         cases.append(metric_case(class_name, kwargs, batches))
-        weighted = [{**b, "sample_weight": w} for b, w in zip(batches, weights, strict=True)]
-        cases.append(metric_case(class_name, kwargs, weighted))
+        if weights is not None:
+            weighted = [{**b, "sample_weight": w} for b, w in zip(batches, weights, strict=True)]
+            cases.append(metric_case(class_name, kwargs, weighted))
 
     # Multiples of 1/4, so that predictions of 0 and 1, equal ones, and ones equal to a threshold occur.
     def chances(*shape):
@@ -736,7 +737,7 @@ def further_metrics():
         add(name, {"class_id": 2}, one_hot(), chances(4))
         add(name, {"top_k": 2}, one_hot(), chances(4))
         add(name, {"top_k": 3, "class_id": 1, "thresholds": 0.3}, one_hot(), chances(4))
-        add(name, {"top_k": 1}, one_hot(2), chances(2, 4))
+        add(name, {"top_k": 1}, one_hot(2), chances(2, 4), weights=None)
     trades = (
         ("SensitivityAtSpecificity", "specificity"),
         ("SpecificityAtSensitivity", "sensitivity"),
