@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from layerkit.layers.padding import Cropping1D, Cropping2D, Cropping3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
     from layerkit.layers.plain import ActivityRegularization, Identity, Lambda
     from layerkit.layers.prelu import PReLU
-    from layerkit.layers.preprocessing import CategoryEncoding, Normalization
+    from layerkit.layers.preprocessing import CategoryEncoding, Discretization, Normalization
     from layerkit.layers.rescaling import Rescaling
     from layerkit.layers.spatial_dropout import SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
     from layerkit.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
@@ -109,7 +109,7 @@ _FAMILIES = {
     ),
     "plain": ("ActivityRegularization", "Identity", "Lambda"),
     "prelu": ("PReLU",),
-    "preprocessing": ("CategoryEncoding", "Normalization"),
+    "preprocessing": ("CategoryEncoding", "Discretization", "Normalization"),
     "rescaling": ("Rescaling",),
     "spatial_dropout": (
         "SpatialDropout1D",
@@ -155,6 +155,7 @@ __all__ = [
     "Cropping2D",
     "Cropping3D",
     "Dense",
+    "Discretization",
     "Dot",
     "Dropout",
     "EinsumDense",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
-from layerkit.checks import check_axis, check_count, check_flag, check_name
+from layerkit.checks import check_axis, check_count, check_flag, check_name, is_a, shown
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.layers.normalization import FeatureLayer
@@ -139,11 +141,7 @@ class CategoryEncoding(Layer):
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
         numbers = x if xp.isdtype(x.dtype, "integral") else xp.astype(x, xp.int32)
-        encoded = xp.one_hot(numbers, self.num_tokens, self.dtype)
-        if self.output_mode == "one_hot":
-            return xp.reshape(encoded, self.compute_output_shape(x.shape)), x.shape
-        counts = xp.sum(encoded, axis=-2)
-        return (counts if self.output_mode == "count" else xp.minimum(counts, 1.0)), x.shape
+        return encoded(xp, numbers, self.num_tokens, self.output_mode, self.dtype), None
 
     @override
     def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array | None, dict[str, Array]]:
@@ -151,9 +149,85 @@ class CategoryEncoding(Layer):
 
     @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        if self.output_mode == "one_hot":
-            alone = len(input_shape) > 1 and input_shape[-1] == 1
-            return (*(input_shape[:-1] if alone else input_shape), self.num_tokens)
-        if len(input_shape) < 2:
-            raise ShapeError(f"{self.name}: x must have the shape (batch, ..., n). Received: shape {input_shape}")
-        return (*input_shape[:-1], self.num_tokens)
+        return encoded_shape(self.name, input_shape, self.num_tokens, self.output_mode)
+
+
+class Discretization(Layer):
+    """Which of the intervals between boundaries each element of x lies in: 0 below the first, 1 from there on.
+
+    Args:
+        bin_boundaries: where intervals begin, in rising order; the last has no end.
+        output_mode: "int": the number of the interval, as a whole number in the layer's dtype. "one_hot", "multi_hot",
+            "count": what `CategoryEncoding` makes of it.
+        kwargs: what every `Layer` takes.
+
+    Shapes:
+        x: (batch, ...). y: that of x for "int", and else as `CategoryEncoding` has it. dx is 0.
+
+    Raises:
+        ArgumentError: boundaries are no rising numbers, or the mode is unknown.
+        ShapeError: x has no axis of numbers.
+    """
+
+    def __init__(
+        self,
+        bin_boundaries: tuple[float, ...] | list[float],
+        *,
+        output_mode: str = "int",
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        rising = is_a(bin_boundaries, tuple, list) and all(is_a(value, Real) for value in bin_boundaries)
+        if not rising or any(a >= b for a, b in itertools.pairwise(bin_boundaries)):
+            raise ArgumentError(
+                f"Discretization: bin_boundaries must be a list of rising numbers. "
+                f"Received: bin_boundaries={shown(bin_boundaries)}"
+            )
+        self.bin_boundaries = tuple(map(float, bin_boundaries))
+        modes = ("int", "multi_hot", "one_hot", "count")
+        self.output_mode: str = check_name("Discretization", modes, output_mode=output_mode)
+
+    @override
+    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        flat = xp.reshape(x, (-1,)) if x.size else xp.zeros((0,), dtype=x.dtype)
+        boundaries = xp.astype(xp.asarray(self.bin_boundaries), x.dtype)
+        numbers = xp.reshape(xp.searchsorted(boundaries, flat, side="right"), x.shape)
+        if self.output_mode == "int":
+            return xp.astype(numbers, x.dtype), x
+        return encoded(xp, numbers, len(self.bin_boundaries) + 1, self.output_mode, self.dtype), x
+
+    @override
+    def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
+        return xp.zeros_like(saved), {}
+
+    @override
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if self.output_mode == "int":
+            return input_shape
+        return encoded_shape(self.name, input_shape, len(self.bin_boundaries) + 1, self.output_mode)
+
+
+def encoded(xp: Backend, numbers: Array, count: int, mode: str, dtype: str) -> Array:
+    """Return whole numbers below `count` as "one_hot", "multi_hot" or "count"; see `CategoryEncoding`."""
+    rows = xp.one_hot(numbers, count, dtype)
+    if mode == "one_hot":
+        return xp.reshape(rows, _one_hot_shape(numbers.shape, count))
+    counts = xp.sum(rows, axis=-2)
+    return counts if mode == "count" else xp.minimum(counts, 1.0)
+
+
+def _one_hot_shape(shape: Any, count: int) -> Any:
+    return (*(shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape), count)
+
+
+def encoded_shape(name: str, shape: Shape, count: int, mode: str) -> Shape:
+    """Return the shape of what `encoded` makes of numbers of this shape.
+
+    Raises:
+        ShapeError: there is no axis to sum over.
+    """
+    if mode == "one_hot":
+        return _one_hot_shape(shape, count)
+    if len(shape) < 2:
+        raise ShapeError(f"{name}: x must have the shape (batch, ..., n). Received: shape {shape}")
+    return (*shape[:-1], count)

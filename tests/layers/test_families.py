@@ -13,6 +13,7 @@ from layerkit.layers import (
     BatchNormalization,
     CategoryEncoding,
     Dense,
+    Discretization,
     Embedding,
     Flatten,
     GaussianDropout,
@@ -200,6 +201,21 @@ def test_normalization_adapted_in_a_model_changes_what_it_computes():
 )
 def test_category_encoding_is_that_of_its_docstring(xp, mode, expected):
     y = CategoryEncoding(4, mode)(xp.asarray(np.array([[1, 2], [3, 3]])))
+    np.testing.assert_array_equal(xp.to_numpy(y), expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "x", "expected"),
+    [
+        ("int", [[-1.0, 0.0, 0.5], [1.0, 2.5, 2.0]], [[0, 1, 1], [2, 3, 3]]),
+        ("one_hot", [[-1.0], [2.0]], [[1, 0, 0, 0], [0, 0, 0, 1]]),
+        ("multi_hot", [[-1.0, 2.0]], [[1, 0, 0, 1]]),
+        ("count", [[-1.0, 2.0, 2.0]], [[1, 0, 0, 2]]),
+    ],
+)
+def test_discretization_is_that_of_keras(xp, mode, x, expected):
+    """What Keras 3.15 returns."""
+    y = Discretization([0.0, 1.0, 2.0], output_mode=mode)(xp.asarray(np.array(x, "float32")))
     np.testing.assert_array_equal(xp.to_numpy(y), expected)
 
 
