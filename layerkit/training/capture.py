@@ -76,8 +76,9 @@ class Learnt(NamedTuple):
 class CapturedStep:
     """A step that is recorded twice, and from then on replayed.
 
-    The first step of a new signature (shapes and dtypes) runs recorded: it computes real values. The second is recorded
-    again, and compared with the first, word by word; then the program is run from the same state, and compared with it.
+    The first step of a new signature (shapes and dtypes) runs eagerly: many a signature is met once. The second runs
+    recorded: it computes real values. The third is recorded again, and compared with the second, word by word; then the
+    program is run from the same state, and compared with it.
     Where the step does something that a program would not repeat (it reads a value on the host, keeps something on a
     layer, draws from another source of random numbers), it runs eagerly from then on, after one warning.
 
@@ -85,7 +86,8 @@ class CapturedStep:
         name: "train", "test" or "predict".
         function: the step: ``function(xp, *arrays)``, which may return an array.
         subject: whose step it is: what it depends on, and the state that it reads and writes.
-        jit_compile: "auto", True to refuse a step that cannot be replayed, or False to run eagerly.
+        jit_compile: "auto"; True to refuse a step that cannot be replayed, from the very first on; or False to run
+            eagerly.
     """
 
     def __init__(self, name: str, function: Callable[..., Any], subject: Subject, jit_compile: bool | str) -> None:
@@ -94,6 +96,7 @@ class CapturedStep:
         self._subject = subject
         self._strict = jit_compile is True
         self._eager = jit_compile is False
+        self._met: set[Any] = set()
         self._learnt: dict[Any, Learnt] = {}
         self._snapshot: Snapshot | None = None
         self._addresses: list[Any] = []
@@ -128,7 +131,7 @@ class CapturedStep:
             return self.function(xp, *arrays)
         if self._seen != changes():
             self._look_again()
-        key = tuple([(array.shape, array.dtype) for array in arrays])
+        key = (xp, *[(array.shape, array.dtype) for array in arrays])
         learnt = self._learnt.get(key)
         if learnt is not None and learnt.run is not None:
             if len(arrays) == 2 and arrays[0] is given[0] and arrays[1] is given[1]:
@@ -136,10 +139,19 @@ class CapturedStep:
                 with contextlib.suppress(TypeError):
                     self._last = learnt.run, weakref.ref(given[0]), weakref.ref(given[1])
             return learnt.run(*arrays)
-        if active_recorder() is not None:  # a part of something that is recorded itself
-            return self.function(self._subject.xp, *arrays)
+        if (learnt is None and self._is_new(key)) or active_recorder() is not None:
+            return self.function(xp, *arrays)
         with _lock:
             return self._learn(key, arrays)
+
+    def _is_new(self, key: Any) -> bool:
+        """Tell whether it is the first step of its signature: one that is not taken again is not worth recording."""
+        if self._strict or key in self._met:
+            return False
+        if len(self._met) > MOST_PROGRAMS:
+            self._met.clear()
+        self._met.add(key)
+        return True
 
     def look_again(self) -> None:
         """Before the next step, compare what it depends on with what it was, if that may change without being set."""
