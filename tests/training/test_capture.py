@@ -160,8 +160,8 @@ def test_from_the_third_step_on_it_is_replayed_with_the_same_numbers(optimizer):
 @pytest.mark.parametrize("how", [{}, {"jit_compile": "auto"}, REPLAYED])
 def test_auto_is_the_default_and_replays_in_silence(how):
     model = sequential(**how)
-    # The first step of its kind runs eagerly, the second and the third are recorded.
-    assert passes(lambda: steps(model, 6)) == 3
+    # Two steps are recorded; before them, one runs eagerly, unless jit_compile=True asks for an error at once.
+    assert passes(lambda: steps(model, 6)) == (2 if how.get("jit_compile") is True else 3)
 
 
 @pytest.mark.parametrize("how", [EAGERLY, {"jit_compile": False}, {"run_eagerly": True, "jit_compile": "auto"}])
@@ -1376,7 +1376,7 @@ IMPURE = [
     (Late, "late", "late.calls: "),
     (CountsGlobally, "", "the global `COUNTED` that CountsGlobally.call reads: "),
     (Iterates, "iterates", "xp.divide with "),
-    (Alternates, "alternates", "xp.sin, and then xp.tanh in two steps of the same kind"),
+    (Alternates, "alternates", "in two steps of the same kind"),
     (DrawsAnArray, "draws_an_array", DRAWN),
     (DrawsANumber, "draws_a_number", DRAWN),
     (DrawsWithPython, "draws_with_python", DRAWN),
