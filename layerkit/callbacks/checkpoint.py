@@ -150,7 +150,7 @@ class ModelCheckpoint(Callback):
 
 
 def _checked_path(path: Any, suffixes: tuple[str, ...]) -> str:
-    text = str(os.fspath(path)) if is_a(path, str, os.PathLike) else ""
+    text = str(path) if is_a(path, str, os.PathLike) else ""
     if Path(text).suffix not in suffixes:
         raise ArgumentError(f"ModelCheckpoint: filepath must end in {' or '.join(suffixes)}. Received: {path!r}")
     return text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Unpack, override
 
 from layerkit import losses, optimizers
-from layerkit.callbacks import History
+from layerkit.callbacks import BackupAndRestore, History
 from layerkit.callbacks.callback import CallbackList, check_callbacks
 from layerkit.changes import changes
 from layerkit.checks import check_count, check_flag, check_positive, is_a, is_integer
@@ -299,6 +299,18 @@ class Model(Layer):
 
         reader.load_weights(filepath, self)
 
+    def save_checkpoint(self, path: Any, position: dict[str, Any], callbacks: list[Any]) -> None:
+        """Write the model, where training stands, and what callbacks remember: see `BackupAndRestore`."""
+        from layerkit.models.files import writer
+
+        writer.save_checkpoint(path, self, self._compiled("save_checkpoint"), position, callbacks)
+
+    def load_checkpoint(self, path: Any, run: dict[str, Any], callbacks: list[Any]) -> Any:
+        """Go to where a checkpoint was made, and return that position: see `BackupAndRestore`."""
+        from layerkit.models.files import reader
+
+        return reader.load_checkpoint(path, self, run, callbacks)
+
     def to_json(self) -> str:
         """Return the configuration as JSON, from which `model_from_json` makes a model with first weights."""
         from layerkit.models.files import to_json
@@ -453,12 +465,26 @@ class Model(Layer):
         if history is None:
             history = History()
             chosen.append(history)  # the last, as in Keras: it records what others add to the logs
+        position: Any = None
+        backup = next((callback for callback in chosen if isinstance(callback, BackupAndRestore)), None)
+        if backup is not None:
+            others = [callback for callback in chosen if callback is not backup]
+            chosen = [*others, backup]  # behind them: a checkpoint holds what they remember by then
+            if steps_per_epoch is not None or not isinstance(data, ArrayData):
+                raise ArgumentError(
+                    f"fit: BackupAndRestore needs arrays, and epochs that are one pass over them. "
+                    f"Received: x of type {type(x).__name__}, steps_per_epoch={steps_per_epoch}"
+                )
+            run = {"rows": data.rows, "batch_size": data.batch_size, "shuffle": bool(shuffle)}
+            position = backup.restore(self, run, others, epochs)
+            if position is not None:
+                initial_epoch = epochs if position.stopped else position.epoch
         called = CallbackList(chosen, self, {"verbose": verbose, "epochs": epochs, "steps": steps})
         order: Callable[[int], Any] | None = None
         if shuffle and isinstance(data, ArrayData) and data.steps > 1:
             passes = loop.row_order(self.seed or 0, data.rows)
 
-            first = self.shuffles + 1
+            first = self.shuffles + (position is None or position.batch == 0)
 
             def shuffled(number: int) -> Any:
                 self.shuffles = max(self.shuffles, first + number)
@@ -479,6 +505,8 @@ class Model(Layer):
                 initial_epoch=initial_epoch,
                 epochs=epochs,
                 validation=validation,
+                taken=0 if position is None else position.batch,
+                resume=None if position is None else lambda: position.restore_callbacks(chosen[:-1]),
             )
         return history
 

@@ -14,14 +14,15 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from layerkit.checks import check_flag, is_a
+from layerkit.checks import check_flag, is_a, shown
 from layerkit.errors import ArgumentError, ModelFormatError
 from layerkit.nested import are_shapes
 from layerkit.saving import archive, document, state, table, tensors
 from layerkit.saving.decoding import Decoder
+from layerkit.saving.encoding import Encoder
 from layerkit.saving.place import Place
 from layerkit.saving.tensors import BYTES, Tensor
-from layerkit.saving.writer import MANIFEST, MODEL, SUFFIX, TRAINING, VERSION
+from layerkit.saving.writer import MANIFEST, MODEL, SUFFIX, TRAINING, VERSION, architecture
 from layerkit.xp.registry import backend as find_backend
 from layerkit.xp.registry import use_backend
 from layerkit.xp.state import awaiting
@@ -267,6 +268,55 @@ def _restore_weights(
     state.compare(variables, header, place)
     for name, variable in variables.items():
         variable.assign(fetch(header[name]))
+
+
+def load_checkpoint(path: str | os.PathLike[str], model: Any, run: Mapping[str, Any], callbacks: list[Any]) -> Any:
+    """Bring a model that is built and compiled to where a checkpoint was made, and return that position.
+
+    Raises:
+        ModelFormatError: the file is damaged, or no checkpoint.
+        ArgumentError: it is one of another model or of other data; what differs is listed, and nothing was changed.
+    """
+    with opened(path, "fit", SUFFIX) as file:
+        contents = Contents(file, str(path))
+        if not contents.has_training:
+            raise contents.place.wrong("must be a checkpoint", "a model without the state of training")
+        place = contents.place.within(TRAINING[0])
+        told = state.Told(contents.json(TRAINING[0]), place, contents.header[TRAINING[1]], contents.fetch(TRAINING[1]))
+        position = told.position
+        if position is None:
+            raise place.at("position").wrong("must tell where training stood", None)
+        now = document.loads(document.dumps(architecture(model, None, Encoder())), contents.place)
+        then = document.check_map(contents.json(MODEL[0]), contents.place.within(MODEL[0]))
+        differ = [
+            f"{name} {position.run.get(name)!r}, now {value!r}"
+            for name, value in run.items()
+            if position.run.get(name) != value
+        ]
+        differ += _differences(then.get("model"), now["model"], "model")
+        kinds = [type(callback).__name__ for callback in callbacks]
+        if kinds != [name for name, _ in position.callbacks]:
+            differ.append(f"callbacks {', '.join(name for name, _ in position.callbacks)}, now {', '.join(kinds)}")
+        if differ:
+            raise ArgumentError(
+                f"{path}: a checkpoint must be of the same training. Received: {'; '.join(differ[:20])}. "
+                f"Give another backup_dir, or remove the checkpoint."
+            )
+        header = contents.header[MODEL[1]]
+        state.compare(state.weights(model), header, contents.place.within(MODEL[1]))
+        told.restore(model, model.step)
+        _restore_weights(model, header, contents.fetch(MODEL[1]), contents.place.within(MODEL[1]))
+    return position
+
+
+def _differences(then: Any, now: Any, path: str) -> list[str]:
+    """Return what differs between two JSON values."""
+    if is_a(then, dict) and is_a(now, dict) and then.keys() == now.keys():
+        return [found for key in now for found in _differences(then[key], now[key], f"{path}.{key}")]
+    if is_a(then, list) and is_a(now, list) and len(then) == len(now):
+        pairs = enumerate(zip(then, now, strict=True))
+        return [found for index, pair in pairs for found in _differences(*pair, f"{path}[{index}]")]
+    return [] if then == now else [f"{path} {shown(then)}, now {shown(now)}"]
 
 
 def load_weights(path: str | os.PathLike[str], model: Any) -> None:

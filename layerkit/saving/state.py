@@ -12,6 +12,7 @@ import numpy as np
 
 from layerkit.callbacks import History
 from layerkit.checks import is_a
+from layerkit.configurable import argument_names
 from layerkit.errors import ArgumentError
 from layerkit.saving import document, tensors
 from layerkit.saving.decoding import Decoder
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from layerkit.callbacks import Callback
     from layerkit.saving.place import Place
     from layerkit.training.step import Step
     from layerkit.xp import Variable
@@ -86,8 +88,42 @@ def describe(model: Any, step: Step | None) -> tuple[dict[str, Any], dict[str, S
         "optimizer": optimizer,
         "metrics": None if shapes is None else list(shapes),
         "history": None if model.history is None else describe_history(model.history, arrays),
+        "position": None,
     }
     return told, arrays
+
+
+def describe_callbacks(callbacks: Iterable[Callback], arrays: dict[str, Source]) -> list[Any]:
+    """Return what callbacks remember, as JSON: their plain attributes but for what was given to their constructors.
+
+    Lists of arrays are written as arrays; what is neither plain nor arrays is left out. A History is the model's.
+    """
+    told: list[Any] = []
+    for index, callback in enumerate(callbacks):
+        known = {"model", "params", "_arguments", *(argument_names(type(callback)) or ())}
+        remembered: list[list[Any]] = []
+        attributes: dict[str, Any] = {} if is_a(callback, History) else callback.__dict__
+        for name, value in attributes.items():
+            if name in known:
+                continue
+            items: list[Any] = value if is_a(value, list) else []
+            if items and all(is_a(item, np.ndarray) for item in items):
+                for number, item in enumerate(items):
+                    arrays[f"callbacks/{index}/{name}/{number}"] = tensors.source(item)
+                remembered.append([name, {"arrays": len(items)}])
+            elif _is_plain(value):
+                remembered.append([name, {"value": Encoder().encode(value, name)}])
+        told.append([type(callback).__name__, remembered])
+    return told
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether JSON can hold it, within its limits as a rule."""
+    if is_a(value, list, tuple):
+        return all(_is_plain(item) for item in value)
+    if is_a(value, dict):
+        return all(_is_plain(item) for pair in value.items() for item in pair)
+    return value is None or is_a(value, bool, int, float, str)
 
 
 def describe_history(history: History, arrays: dict[str, Source]) -> dict[str, Any]:
@@ -112,15 +148,16 @@ class Told:
         fetch: reads one of them.
     """
 
-    KEYS = ("shuffles", "streams", "optimizer", "metrics", "history")
+    KEYS = ("shuffles", "streams", "optimizer", "metrics", "history", "position")
 
     def __init__(
         self, value: Any, place: Place, arrays: Mapping[str, Tensor], fetch: Callable[[Tensor], NDArray[Any]]
     ) -> None:
         self._fields = document.check_object(value, place, self.KEYS)
-        self._place, self._arrays, self._fetch = place, arrays, fetch
+        self.place, self.arrays, self.fetch = place, arrays, fetch
         self.shuffles = document.check_integer(self._fields["shuffles"], place.at("shuffles"))
         self.history = self._history()
+        self.position = None if self._fields["position"] is None else Position(self._fields["position"], self)
 
     def restore(self, model: Any, step: Step | None) -> None:
         """Bring a model that is built and compiled to this state. All is compared before the first value is written.
@@ -128,7 +165,7 @@ class Told:
         Raises:
             ModelFormatError: the file tells of another model.
         """
-        place, fields = self._place, self._fields
+        place, fields = self.place, self._fields
         if step is not None:
             self._build_optimizer(model, step, fields["optimizer"], place.at("optimizer"))
             self._make_metrics(step, fields["metrics"], place.at("metrics"))
@@ -136,7 +173,7 @@ class Told:
         if streams.keys() != keys.keys():
             raise place.at("streams").wrong(f"must name the streams {', '.join(streams) or '(none)'}", ", ".join(keys))
         wanted = training(model, step)
-        given = {name: tensor for name, tensor in self._arrays.items() if not name.startswith("history/")}
+        given = {name: each for name, each in self.arrays.items() if not name.startswith(("history/", "callbacks/"))}
         if step is None:  # loaded without compiling: only the streams are of interest
             given = {name: tensor for name, tensor in given.items() if name.startswith("streams/")}
         compare(wanted, given, place)
@@ -148,7 +185,7 @@ class Told:
             first, second = (document.check_integer(word, here, most=2**64 - 1) for word in key)
             stream.key = first, second
         for name, variable in wanted.items():
-            variable.assign(self._fetch(given[name]))
+            variable.assign(self.fetch(given[name]))
         model.shuffles = self.shuffles
         if self.history is not None:
             self.history.set_model(model)
@@ -186,7 +223,7 @@ class Told:
             raise place.wrong("must be shapes for which the metrics can be made", str(error)) from error
 
     def _history(self) -> History | None:
-        told, place = self._fields["history"], self._place.at("history")
+        told, place = self._fields["history"], self.place.at("history")
         if told is None:
             return None
         logs = document.check_list(document.check_object(told, place, ("logs",))["logs"], place.at("logs"))
@@ -203,22 +240,73 @@ class Told:
             texts[name] = pair[1]
             if pair[1] is None:
                 wanted[f"history/{index}"] = "float64"
-        given = {name: tensor for name, tensor in self._arrays.items() if name.startswith("history/")}
+        given = {name: tensor for name, tensor in self.arrays.items() if name.startswith("history/")}
         if {name: (tensor.dtype, len(tensor.shape)) for name, tensor in given.items()} != {
             name: (dtype, 1) for name, dtype in wanted.items()
         }:
             raise place.wrong(f"must have the arrays {', '.join(wanted)}, of one axis", ", ".join(given))
-        history.epoch = self._fetch(given["history/epoch"]).tolist()
+        history.epoch = self.fetch(given["history/epoch"]).tolist()
         for index, (name, values) in enumerate(texts.items()):
             here = place.at("logs").at(index)
             if values is None:
-                history.history[name] = self._fetch(given[f"history/{index}"]).tolist()
+                history.history[name] = self.fetch(given[f"history/{index}"]).tolist()
             else:
                 decoded = Decoder({}).decode(values, here)
                 if not is_a(decoded, list):
                     raise here.wrong("must be a list", values)
                 history.history[name] = decoded
         return history
+
+
+class Position:
+    """Where training stood: the epoch, the batches taken of it, on what data, and what callbacks remembered.
+
+    Raises:
+        ModelFormatError: it is not written as it should be.
+    """
+
+    def __init__(self, value: Any, told: Told) -> None:
+        place = told.place.at("position")
+        fields = document.check_object(value, place, ("epoch", "batch", "stopped", "run", "callbacks"))
+        self.epoch = document.check_integer(fields["epoch"], place.at("epoch"))
+        self.batch = document.check_integer(fields["batch"], place.at("batch"))
+        self.stopped = fields["stopped"] is True
+        self.history = told.history
+        self.run = document.check_map(fields["run"], place.at("run"))
+        self.callbacks: list[tuple[str, dict[str, Any]]] = []
+        here = place.at("callbacks")
+        for index, entry in enumerate(document.check_list(fields["callbacks"], here)):
+            name, remembered = _pair(entry, here.at(index))
+            found: dict[str, Any] = {}
+            for each in document.check_list(remembered, here.at(index)):
+                attribute, value = _pair(each, here.at(index))
+                item = document.check_object(value, here.at(index), (), ("arrays", "value"))
+                if "value" in item:
+                    found[document.check_text(attribute, here)] = Decoder({}).decode(item["value"], here.at(index))
+                    continue
+                names = [
+                    f"callbacks/{index}/{attribute}/{number}"
+                    for number in range(document.check_integer(item.get("arrays"), here.at(index), most=10_000))
+                ]
+                missing = [each for each in names if each not in told.arrays]
+                if missing:
+                    raise here.at(index).wrong("must have its arrays", f"no {missing[0]}")
+                found[document.check_text(attribute, here)] = [told.fetch(told.arrays[each]) for each in names]
+            self.callbacks.append((document.check_text(name, here.at(index)), found))
+
+    def restore_callbacks(self, callbacks: Iterable[Callback]) -> None:
+        """Let callbacks remember what those of the same classes, in the same order, did."""
+        for callback, (_, remembered) in zip(callbacks, self.callbacks, strict=True):
+            attributes = callback.__dict__
+            if is_a(callback, History) and self.history is not None:
+                attributes.update(history=self.history.history, epoch=self.history.epoch)
+            attributes.update((name, value) for name, value in remembered.items() if name in attributes)
+
+
+def _pair(value: Any, place: Place) -> tuple[Any, Any]:
+    if len(document.check_list(value, place)) != 2:
+        raise place.wrong("must be a list of two", value)
+    return value[0], value[1]
 
 
 _LISTED = 20

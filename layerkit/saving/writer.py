@@ -16,7 +16,7 @@ from layerkit.saving.encoding import Encoder
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from layerkit.training.step import Step
 
@@ -35,6 +35,17 @@ def save(path: str | os.PathLike[str], model: Any, step: Step | None, *, overwri
     check_flag("save", include_optimizer=optimizer)
     _check_path(path, overwrite, SUFFIX)
     parts = describe(model, step if optimizer else None, Encoder(), training=optimizer)
+    with replacing(path) as file:
+        write(file, parts)
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str], model: Any, step: Step, position: Mapping[str, Any], callbacks: Iterable[Any]
+) -> None:
+    """Write a model in training: what `save` writes, where training stands, and what callbacks remember."""
+    value, arrays = state.describe(model, step)
+    value["position"] = {**position, "callbacks": state.describe_callbacks(callbacks, arrays)}
+    parts = [*describe(model, step, Encoder(), training=False), *_training(value, arrays)]
     with replacing(path) as file:
         write(file, parts)
 
@@ -87,10 +98,13 @@ def describe(model: Any, step: Step | None, encoder: Encoder, *, training: bool)
     weights = tensors.Image(state.sources(state.weights(model)))
     parts: list[Part] = [(MODEL[0], len(told), [told]), (MODEL[1], weights.size, weights.chunks())]
     if training:
-        value, arrays = state.describe(model, step)
-        text, rest = document.dumps(value), tensors.Image(arrays)
-        parts += [(TRAINING[0], len(text), [text]), (TRAINING[1], rest.size, rest.chunks())]
+        parts += _training(*state.describe(model, step))
     return parts
+
+
+def _training(value: Any, arrays: Mapping[str, tensors.Source]) -> list[Part]:
+    text, image = document.dumps(value), tensors.Image(arrays)
+    return [(TRAINING[0], len(text), [text]), (TRAINING[1], image.size, image.chunks())]
 
 
 def write(file: BinaryIO, parts: list[Part]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +191,8 @@ def train(
     initial_epoch: int,
     epochs: int,
     validation: Callable[[int], Batches | None],
+    taken: int = 0,
+    resume: Callable[[], None] | None = None,
 ) -> None:
     """Train until the last epoch, or until `stop_training` is set.
 
@@ -201,6 +204,8 @@ def train(
         initial_epoch: the number of the first epoch.
         epochs: one more than the number of the last.
         validation: from the number of an epoch to the batches of its validation; None where there is none.
+        taken: how many batches of the first epoch were taken already, before training was cut off.
+        resume: called after `on_train_begin`, where training was cut off.
     """
     model = step.model
     at_epoch_begin, at_epoch_end = callbacks.methods("on_epoch_begin"), callbacks.methods("on_epoch_end")
@@ -214,18 +219,22 @@ def train(
     with DeferredInterrupt() as interrupt:
         try:
             callbacks("on_train_begin")
+            if resume is not None:
+                resume()
             for epoch in range(initial_epoch, epochs):
                 progress.epoch = epoch
-                step.reset()
-                for tell in at_epoch_begin:
-                    tell(epoch, {})
+                if not taken:
+                    step.reset()
+                    for tell in at_epoch_begin:
+                        tell(epoch, {})
                 if others:
                     step.look_again()
                 step.plan()
-                if perf_counter() >= watch.due:
+                if perf_counter() >= watch.due and not taken:
                     watch.begin_epoch(epoch)
-                index = 0
-                for index, (x, y, weight) in enumerate(batches.epoch()):
+                index = max(taken - 1, 0)
+                rest = islice(batches.epoch(), taken, None) if taken else batches.epoch()
+                for index, (x, y, weight) in enumerate(rest, taken):
                     if follows_batches:
                         callbacks("on_train_batch_begin", index)
                         step.look_again()
@@ -240,6 +249,7 @@ def train(
                     interrupt.check()
                     if model.stop_training:
                         break
+                taken = 0
                 epoch_logs = step.logs()
                 watch.end_epoch(epoch, epoch_logs["loss"])
                 held_out = validation(epoch)

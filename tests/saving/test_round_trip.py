@@ -282,7 +282,10 @@ ARGUMENTS: dict[str, Any] = {
     "activation": "relu",
     "decay_rate": 0.9,
     "decay_steps": 100,
+    "axes": -1,
     "dims": (2, 1),
+    "equation": "ab,bc->ac",
+    "output_shape": 4,
     "first_decay_steps": 100,
     "initial_learning_rate": 0.1,
     "layer": Dense(2),
@@ -334,8 +337,7 @@ def example(name: str) -> Any:
     given: dict[str, Any] = {}
     for parameter in inspect.signature(cls.__init__).parameters.values():
         if parameter.name != "self" and parameter.default is parameter.empty and parameter.kind not in (2, 4):
-            assert parameter.name in ARGUMENTS, f"Give ARGUMENTS an entry {parameter.name!r}, or {name!r}"
-            given[parameter.name] = ARGUMENTS[parameter.name]
+            given[parameter.name] = ARGUMENTS.get(parameter.name, 2 if "int" in str(parameter.annotation) else 0.5)
     return cls(**given)
 
 
