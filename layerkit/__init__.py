@@ -1,6 +1,18 @@
 """layerkit: a Keras-like neural-network framework with a pluggable array backend."""
 
-from layerkit import activations, callbacks, errors, initializers, layers, losses, metrics, models, optimizers
+from layerkit import (
+    activations,
+    callbacks,
+    constraints,
+    errors,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+)
 from layerkit.layers import Input, Layer
 from layerkit.models import Model, Sequential, clone_model, load_model, model_from_json
 from layerkit.program import (
@@ -27,6 +39,7 @@ __all__ = [
     "backend_names",
     "callbacks",
     "clone_model",
+    "constraints",
     "differentiable",
     "errors",
     "grad",
@@ -41,6 +54,7 @@ __all__ = [
     "models",
     "optimizers",
     "register_derivative",
+    "regularizers",
     "use_backend",
     "value_and_grad",
 ]
