@@ -469,6 +469,16 @@ def _einsum(lines: Lines, instruction: Instruction) -> None:
     _fresh(lines, instruction, text if len(operands) > 1 else f"np.array({text})", operands)  # of one, it may be a view
 
 
+def _vecdot(lines: Lines, instruction: Instruction) -> None:
+    a, b = lines.operands(instruction)
+    axis = instruction.kwargs.get("axis", -1)
+    if axis != -1 or a.dtype != b.dtype:
+        _call(lines, instruction)
+        return
+    rows = len(a.shape) == len(b.shape) > 1
+    lines.write(instruction, "np.vecdot({0}, {1}, out={out})", [a, b], rowwise=rows).flops = 2 * max(a.size, b.size)
+
+
 # Shapes: views, wherever NumPy gives one.
 
 
@@ -714,6 +724,7 @@ LOWERINGS: dict[str, Callable[[Lines, Instruction], None]] = {
     **dict.fromkeys(_REDUCTIONS, _reduction),
     **dict.fromkeys(("argmax", "argmin"), _position),
     **dict.fromkeys(("matmul", "linalg.matmul"), _matmul),
+    **dict.fromkeys(("vecdot", "linalg.vecdot"), _vecdot),
     **dict.fromkeys(("matrix_transpose", "linalg.matrix_transpose"), _view_by("np.swapaxes({0}, -1, -2)")),
     "expand_dims": _view_by(lambda i: f"np.expand_dims({{0}}, {_axis_of(i)})"),
     "squeeze": _view_by(lambda i: f"np.squeeze({{0}}, {_axis_of(i)})"),
