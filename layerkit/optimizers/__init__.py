@@ -17,15 +17,22 @@ from layerkit.optimizers.sgd import SGD
 if TYPE_CHECKING:
     from layerkit.optimizers import schedules
     from layerkit.optimizers.adadelta import Adadelta
+    from layerkit.optimizers.adafactor import Adafactor
     from layerkit.optimizers.adagrad import Adagrad
     from layerkit.optimizers.adamax import Adamax
     from layerkit.optimizers.adamw import AdamW
     from layerkit.optimizers.ftrl import Ftrl
+    from layerkit.optimizers.lamb import Lamb
     from layerkit.optimizers.lion import Lion
+    from layerkit.optimizers.muon import Muon
     from layerkit.optimizers.nadam import Nadam
+    from layerkit.optimizers.schedule_free_adamw import ScheduleFreeAdamW
 
 # Those that many trainings do without are loaded when one of their names is first asked for.
-_LATER = ("Adadelta", "Adagrad", "AdamW", "Adamax", "Ftrl", "Lion", "Nadam")
+_LATER = {
+    **{name: name.lower() for name in ("Adadelta", "Adafactor", "Adagrad", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion")},
+    **{"Muon": "muon", "Nadam": "nadam", "ScheduleFreeAdamW": "schedule_free_adamw"},
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -33,7 +40,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.schedules")
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{name.lower()}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
     return value
 
 
@@ -54,15 +61,19 @@ get = NAMES.get
 __all__ = [
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
     "Ftrl",
+    "Lamb",
     "Lion",
+    "Muon",
     "Nadam",
     "Optimizer",
     "RMSprop",
+    "ScheduleFreeAdamW",
     "get",
     "schedules",
 ]

@@ -96,7 +96,7 @@ class Optimizer(Configurable):
         self.xp = backend("numpy")
         self._learning_rate = Variable(self.xp, 0.0, "float64", "learning_rate")
         self._schedule: LearningRateSchedule | None = None
-        self.learning_rate = learning_rate
+        self._set_rate(learning_rate)
         self._iterations = Variable(self.xp, 0, "int64", "iterations")
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in clips.items() if value is not None}
@@ -182,6 +182,9 @@ class Optimizer(Configurable):
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
+        self._set_rate(value)
+
+    def _set_rate(self, value: Any) -> None:
         if callable(value) and not isinstance(value, type):
             from layerkit.optimizers import schedules  # many trainings do without
 

@@ -81,6 +81,25 @@ OPTIMIZERS = [
     ],
     ("Nadam", {"learning_rate": 0.1, "gradient_accumulation_steps": 2}),
 ]
+# Rules that look at each variable as a whole.
+WHOLE = [
+    ("Lamb", {}),
+    ("Lamb", {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-5}),
+    ("Lamb", {"learning_rate": 0.01, "weight_decay": 0.1, "clipnorm": 0.5}),
+    ("Lamb", {"learning_rate": 0.01, "gradient_accumulation_steps": 2}),
+    ("Adafactor", {}),
+    ("Adafactor", {"learning_rate": 0.5, "beta_2_decay": -0.5, "epsilon_1": 1e-5, "epsilon_2": 0.25}),
+    ("Adafactor", {"learning_rate": 0.1, "clip_threshold": 0.25, "relative_step": False}),
+    ("Adafactor", {"learning_rate": 0.1, "weight_decay": 0.1, "use_ema": True, "ema_momentum": 0.75}),
+    ("Muon", {}),
+    ("Muon", {"learning_rate": 0.1, "adam_beta_1": 0.8, "adam_beta_2": 0.9, "epsilon": 1e-5, "adam_lr_ratio": 0.5}),
+    ("Muon", {"learning_rate": 0.1, "weight_decay": 0.1, "adam_weight_decay": None, "nesterov": False}),
+    ("Muon", {"learning_rate": 0.1, "momentum": 0.5, "ns_steps": 2, "rms_rate": None, "weight_decay": None}),
+    ("Muon", {"learning_rate": 0.1, "muon_a": 2.0, "muon_b": -1.5, "muon_c": 0.5, "exclude_layers": ["v0"]}),
+    ("ScheduleFreeAdamW", {}),
+    ("ScheduleFreeAdamW", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-5, "warmup_steps": 4}),
+    ("ScheduleFreeAdamW", {"learning_rate": 0.1, "weight_decay": 0.1, "global_clipnorm": 0.5}),
+]
 # Names of variables that weight decay leaves alone.
 EXCLUDED = [
     ("SGD", {"learning_rate": 0.1, "weight_decay": 0.5}, ["v1"]),
@@ -221,10 +240,12 @@ def make_optimizers():
     given = problem(np.random.default_rng(3), [(3, 2), (2,)])
     change = {"after_step": 3, "learning_rate": 0.025}
     cases = [optimizer_case(name, kwargs, *given) for name, kwargs in OPTIMIZERS]
+    whole = problem(np.random.default_rng(4), [(3, 2), (2,), (2, 4), (2, 2, 3), ()])
+    cases += [optimizer_case(name, kwargs, *whole) for name, kwargs in WHOLE]
     cases += [optimizer_case(name, kwargs, *given, change=change) for name, kwargs in CHANGED_LEARNING_RATE]
     cases += [optimizer_case(name, kwargs, *given, schedule=schedule) for name, schedule, kwargs in SCHEDULED]
     cases += [optimizer_case(name, kwargs, *given, excluded=excluded) for name, kwargs, excluded in EXCLUDED]
-    names = dict.fromkeys(name for name, _ in OPTIMIZERS)
+    names = dict.fromkeys(name for name, _ in (*OPTIMIZERS, *WHOLE))
     write(
         "optimizers.json",
         cases,
