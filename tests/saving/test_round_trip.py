@@ -283,6 +283,7 @@ ARGUMENTS: dict[str, Any] = {
     "decay_rate": 0.9,
     "decay_steps": 100,
     "axes": -1,
+    "bin_boundaries": [0.0, 1.0],
     "dims": (2, 1),
     "equation": "ab,bc->ac",
     "output_shape": 4,
