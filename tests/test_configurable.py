@@ -48,4 +48,5 @@ def test_an_argument_that_a_base_takes_too_is_that_which_was_given():
         "trainable": True,
         "input_shape": None,
         "input_dim": None,
+        "activity_regularizer": None,
     }

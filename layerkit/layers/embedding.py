@@ -22,6 +22,7 @@ class EmbeddingArguments(TypedDict, total=False):
     dtype: str | None
     trainable: bool
     input_shape: tuple[int | None, ...] | None
+    activity_regularizer: Any
 
 
 class Embedding(Layer):
