@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from layerkit.checks import check_flag, check_fraction, check_number, check_positive
+from layerkit.checks import check_flag, check_fraction, check_number, check_one_axis, check_positive
 from layerkit.errors import ArgumentError
 from layerkit.losses.loss import EPSILON, Loss, Shape
 
@@ -35,7 +35,7 @@ class Crossentropy(Loss):
     ) -> None:
         super().__init__(reduction, name)
         self.from_logits = check_flag(type(self).__name__, from_logits=from_logits)
-        self.axis = axis
+        self.axis = check_one_axis(type(self).__name__, axis=axis)
 
 
 class BinaryCrossentropy(Crossentropy):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from layerkit.checks import check_at_least
+from layerkit.checks import check_at_least, check_axis
 from layerkit.losses.loss import EPSILON, Loss
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ class Dice(Loss):
 
     Shapes:
         y_true, y_pred: (batch, ...). values: the axes that are left: (batch,) with ``axis=(1, 2, 3)`` of images.
+
+    Raises:
+        ArgumentError: `axis` is neither an axis nor several.
     """
 
     target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
@@ -34,7 +37,7 @@ class Dice(Loss):
         self, reduction: str | None = "sum_over_batch_size", name: str | None = None, axis: Axes = None
     ) -> None:
         super().__init__(reduction, name)
-        self.axis = axis
+        self.axis = None if axis is None else check_axis("Dice", axis=axis)
 
     @override
     def call(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
@@ -59,7 +62,7 @@ class Tversky(Loss):
         y_true, y_pred: (batch, ...). values: the axes that are left.
 
     Raises:
-        ArgumentError: `alpha` or `beta` is below 0.
+        ArgumentError: `alpha` or `beta` is below 0, or `axis` neither an axis nor several.
     """
 
     target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
@@ -75,7 +78,7 @@ class Tversky(Loss):
         super().__init__(reduction, name)
         self.alpha = check_at_least("Tversky", 0, alpha=alpha)
         self.beta = check_at_least("Tversky", 0, beta=beta)
-        self.axis = axis
+        self.axis = None if axis is None else check_axis("Tversky", axis=axis)
 
     @override
     def call(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:

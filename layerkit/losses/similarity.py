@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from layerkit.checks import check_flag, check_number, check_positive
+from layerkit.checks import check_flag, check_number, check_one_axis, check_positive
 from layerkit.errors import ShapeError
 from layerkit.losses.loss import EPSILON, Loss, Shape
 
@@ -30,7 +30,7 @@ class CosineSimilarity(Loss):
 
     def __init__(self, axis: int = -1, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
         super().__init__(reduction, name)
-        self.axis = axis
+        self.axis = check_one_axis("CosineSimilarity", axis=axis)
 
     @override
     def forward(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Any]:

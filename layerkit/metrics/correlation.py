@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from layerkit.checks import check_one_axis
 from layerkit.losses.loss import EPSILON
 from layerkit.metrics.mean import MeanMetric, ratio
 
@@ -24,7 +25,7 @@ class Correlation(MeanMetric):
 
     def __init__(self, name: str | None = None, dtype: str | None = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
-        self.axis = axis
+        self.axis = check_one_axis(type(self).__name__, axis=axis)
 
     @override
     def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from layerkit.checks import check_count, check_flag, check_number, is_a, is_integer, shown
+from layerkit.checks import check_count, check_flag, check_number, check_one_axis, is_a, is_integer, shown
 from layerkit.errors import ArgumentError
 from layerkit.metrics.mean import ratio
 from layerkit.metrics.metric import Metric
@@ -58,7 +58,7 @@ class IoU(Metric):
         self.ignore_class = None if ignore_class is None else check_number(owner, ignore_class=ignore_class)
         self.sparse_y_true = check_flag(owner, sparse_y_true=sparse_y_true)
         self.sparse_y_pred = check_flag(owner, sparse_y_pred=sparse_y_pred)
-        self.axis = axis
+        self.axis = check_one_axis(owner, axis=axis)
         self.matrix = self.add_variable("total_confusion_matrix", (num_classes, num_classes))
 
     @override
