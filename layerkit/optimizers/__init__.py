@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from layerkit.optimizers.ftrl import Ftrl
     from layerkit.optimizers.lamb import Lamb
     from layerkit.optimizers.lion import Lion
+    from layerkit.optimizers.multi_optimizer import MultiOptimizer, OptimizerMap
     from layerkit.optimizers.muon import Muon
     from layerkit.optimizers.nadam import Nadam
     from layerkit.optimizers.schedule_free_adamw import ScheduleFreeAdamW
@@ -35,12 +36,17 @@ _LATER = {
 }
 
 
+# These take arguments, and so have no names that stand for them.
+_OF_SEVERAL = dict.fromkeys(("MultiOptimizer", "OptimizerMap"), "multi_optimizer")
+_MODULES = {**_LATER, **_OF_SEVERAL}
+
+
 def __getattr__(name: str) -> Any:
     if name == "schedules":
         return import_module(f"{__name__}.schedules")
-    if name not in _LATER:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return value
 
 
@@ -69,9 +75,11 @@ __all__ = [
     "Ftrl",
     "Lamb",
     "Lion",
+    "MultiOptimizer",
     "Muon",
     "Nadam",
     "Optimizer",
+    "OptimizerMap",
     "RMSprop",
     "ScheduleFreeAdamW",
     "get",

@@ -139,10 +139,10 @@ class FiniteWatch:
         metrics = [variable for metric in step.all_metrics for variable in metric.variables]
         now = Copy([*copy.variables, *metrics])
         now.take()
-        rate = step.optimizer.get_config()["learning_rate"]  # a number, or a schedule
+        rate = step.optimizer.get_config().get("learning_rate")  # a number, or a schedule
         try:
             copy.put_back()
-            if self._of[0] != last and step.optimizer.get_config()["learning_rate"] != rate:
+            if self._of[0] != last and step.optimizer.get_config().get("learning_rate") != rate:
                 return None  # a callback has changed it in between, who knows when
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # NumPy's, which have been shown the first time

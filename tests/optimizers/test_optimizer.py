@@ -12,8 +12,7 @@ import layerkit
 from layerkit import Variable, optimizers
 from layerkit.optimizers import SGD, Adam, Optimizer, RMSprop
 
-ALL = [getattr(optimizers, name) for name in optimizers.__all__ if isinstance(getattr(optimizers, name), type)]
-ALL.remove(Optimizer)
+ALL = [optimizers.NAMES.find(name) for name in optimizers.__all__ if name in optimizers.NAMES]
 SHAPES = [(3, 2), (2,), (2, 4), (4,)]
 
 

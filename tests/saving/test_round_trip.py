@@ -282,6 +282,7 @@ ARGUMENTS: dict[str, Any] = {
     "activation": "relu",
     "decay_rate": 0.9,
     "decay_steps": 100,
+    "default_optimizer": SGD(0.1),
     "axes": -1,
     "bin_boundaries": [0.0, 1.0],
     "dims": (2, 1),
@@ -296,6 +297,7 @@ ARGUMENTS: dict[str, Any] = {
     "threshold": 0.5,
     "layers.Input": {"shape": (3,)},
     "models.Sequential": {"seed": 1},
+    "optimizers.MultiOptimizer": {"optimizer_map": falling},
     "schedules.FunctionSchedule": {"function": falling},
     "schedules.PiecewiseConstantDecay": {"boundaries": [10], "values": [0.1, 0.01]},
 }
