@@ -510,6 +510,11 @@ def test_a_momentum_that_is_set_later_gets_its_slot():
     model = both_ways(train, optimizer=lambda: SGD(0.1))
     assert replays(model)
     later, first = sequential(optimizer=lambda: SGD(0.1)), sequential(optimizer=lambda: SGD(0.1, momentum=0.9))
+    for _ in range(3):
+        steps(first, 1)
+        slot = first.optimizer.variables[-1]
+        slot.assign(np.zeros(slot.shape))
+    steps(later, 3)
     later.optimizer.momentum = 0.9
     for each in (later, first):
         steps(each, 5)
@@ -604,6 +609,17 @@ def test_what_changes_without_being_set_takes_effect(change):
             fitted(At(batch, lambda model: change(model.layers[1])), epochs=9, batch_size=12)(model)
 
         both_ways(train, layers)
+
+    class Between(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 5:
+                change(self.model.layers[1])
+
+    def train(model):
+        Factor.factor = 1.0
+        fitted(Between(), epochs=9, batch_size=24)(model)
+
+    both_ways(train, layers)
 
 
 def test_another_compile_begins_anew():
