@@ -334,7 +334,7 @@ def _of_other_rows(line: Line) -> list[Value]:
 def _of_any_rows(value: Value) -> bool:
     """Tell whether a view can be taken of some rows as it is of all."""
     while value.base is not None:
-        if not value.text.startswith(("{0}.view(", "np.expand_dims(", "np.squeeze(")):
+        if not value.text.startswith(("{0}.view(", "{0}[:, ", "np.squeeze(")):
             return False
         if value.shape[:1] != value.base.shape[:1]:
             return False

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import gc
+import itertools
+import math
+import re
+import tracemalloc
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import layerkit
+from layerkit import Sequential
+from layerkit.errors import CaptureWarning
+from layerkit.layers import BatchNormalization, Dense, Dropout, Layer, LayerNormalization, ReLU
 from layerkit.program import record
 from layerkit.xp import words
 from layerkit.xp.state import Variable
+from layerkit_numpy import NumpyBackend
+from layerkit_numpy.program import NumpyProgram
 from tests.backends.fuzz_programs import Difference, Size, Step, compare, random_step, shortened
 from tests.program.cases import CASES, one
 
@@ -331,3 +344,268 @@ def test_hard_steps_are_replayed_with_the_same_bits(name, few, threads, tile):
     last = lines[-1].partition(" = ")
     size = size._replace(few=few, threads=threads, tile=tile)
     compare(Step(size, tuple(lines), last[0] if last[1] else "None"))
+
+
+# Whole models.
+
+LEARNT = np.random.default_rng(0)
+X = LEARNT.normal(size=(64, 20)).astype("float32")
+LABELS = LEARNT.integers(0, 5, 64)
+
+
+def trained(*layers, optimizer="adam", loss="sparse_categorical_crossentropy", x=X, y=LABELS, **how):
+    """Return a model whose training step is replayed: of three steps on these rows."""
+    model = Sequential(list(layers) or [Dense(16, "relu"), Dense(5, "softmax")], seed=1)
+    model.compile(optimizer, loss, metrics=["accuracy"] if "crossentropy" in loss else [], **how)
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    return model
+
+
+MODELS = {
+    "MLP": lambda: trained(),
+    "deep": lambda: trained(*(Dense(8, "tanh") for _ in range(6)), Dense(5, "softmax")),
+    "normalized": lambda: trained(Dense(16), BatchNormalization(), Dropout(0.4), Dense(5, "softmax"), optimizer="sgd"),
+    "composed": lambda: trained(Dense(16, "gelu"), LayerNormalization(), Dense(5, "softmax"), optimizer="rmsprop"),
+    "large": lambda: trained(Dense(512, "relu"), Dense(512, "swish"), Dense(5, "softmax")),
+}
+
+
+def allocated(function):
+    """Return the bytes that were held at most while a function ran, and the bytes that are kept."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(10):  # what is made once, and what Python and NumPy keep for the next time
+            function()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(100):
+            function()
+        after, peak = tracemalloc.get_traced_memory()
+        return peak - before, after - before
+    finally:
+        tracemalloc.stop()
+
+
+def fitted_to(program):
+    """Return the rows above as the arrays that a training program takes."""
+    specs = [program.program.specs[place] for place in program.program.inputs]
+    return [np.asarray(a, spec.dtype).reshape(spec.shape) for a, spec in zip((X, LABELS), specs, strict=True)]
+
+
+@pytest.mark.parametrize("name", ["MLP", "deep", "large"])
+def test_nothing_is_allocated_after_the_second_step(name):
+    """The largest arrays of the large model have 128 KiB, and its weights 1 MiB."""
+    model = MODELS[name]()
+    program = NumpyProgram(model.program("train").program, model.xp, threads=1)
+    arrays = fitted_to(program)
+    peak, kept = allocated(lambda: program(*arrays))
+    inside_numpy = 2 * 4 * np.getbufsize()  # where an operand is broadcast, NumPy works in pieces of so many elements
+    assert peak < inside_numpy + 4096  # views of this step's inputs, numbers of Python's
+    # Of a hundred steps, less than an array for each. NumPy keeps the memory of shapes for the next array, some of
+    # which tracemalloc takes for new.
+    assert kept < 100 * 96
+
+
+@pytest.mark.parametrize("name", ["MLP", "deep", "normalized", "composed", "large"])
+def test_a_step_takes_no_more_memory_at_its_peak_than_eagerly(name):
+    """What a replayed step allocates, and the buffers that it keeps, are less than what an eager step allocates."""
+    model = MODELS[name]()
+    planned = model.program("train").nbytes
+    replayed, _ = allocated(lambda: model.train_on_batch(X, LABELS))
+    model.compile(model.optimizer, model.loss, run_eagerly=True)
+    eager, _ = allocated(lambda: model.train_on_batch(X, LABELS))
+    assert replayed + planned < eager + 64 * 1024  # what belongs to a batch is the same for both
+
+
+def _in_use(program):
+    """Return the storages of a program that need memory."""
+    return [storage for storage in program.plan.storages if storage.nbytes]
+
+
+def check_buffers(program):
+    """Check that memory that is needed at the same time does not overlap, and that all lies in one stretch."""
+    storages = _in_use(program)
+    for one_storage, other in itertools.combinations(storages, 2):
+        at_once = one_storage.first <= other.last and other.first <= one_storage.last
+        apart = (
+            one_storage.offset + one_storage.nbytes <= other.offset or other.offset + other.nbytes <= one_storage.offset
+        )
+        assert apart or not at_once
+    assert all(storage.offset % 64 == 0 and storage.offset + storage.nbytes <= program.nbytes for storage in storages)
+    offsets = {storage.offset for storage in storages}
+    assert {buffer.offset for buffer in program.buffers if math.prod(buffer.shape)} <= offsets
+    assert len({buffer.name for buffer in program.buffers}) == len(program.buffers)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_buffers_that_are_needed_at_once_do_not_overlap(name):
+    program = MODELS[name]().program("train")
+    check_buffers(program)
+    assert program.nbytes < sum(storage.nbytes for storage in _in_use(program))
+
+
+@pytest.mark.parametrize("first", [1000, 1010, 1020])
+def test_buffers_of_random_steps_do_not_overlap(first):
+    for seed in range(first, first + 10):
+        check_buffers(compare(random_step(seed), steps=1))
+
+
+def test_flops_of_a_step_are_those_of_its_products_as_a_rule():
+    """Of a product of an n × k and a k × m matrix: 2 n k m. Each layer has three, but the first, which needs no dx."""
+    rows, widths = 64, (20, 256, 256, 5)
+    program = trained(Dense(256, "relu"), Dense(256, "relu"), Dense(5, "softmax"), optimizer="sgd").program("train")
+    pairs = list(itertools.pairwise(widths))
+    products = sum(2 * rows * n * m for n, m in pairs) * 3 - 2 * rows * widths[0] * widths[1]
+    products += sum(2 * rows * m for _, m in pairs)  # the gradients of biases, sums over rows
+    found = [line for line in program.plan.lines if ".dot(" in line.text or "np.matmul(" in line.text]
+    assert sum(line.flops for line in found) == products
+    assert products < program.flops < 1.05 * products
+
+
+def test_work_of_a_line():
+    """A product of 2 · 6 · 4 · 3 operations, two lines of 18 numbers, and a sum of 18."""
+    xp, x, y = layerkit.backend("numpy"), np.ones((6, 4), "float32"), np.ones((4, 3), "float32")
+    _, _, program = record(xp, lambda xp, x, y: xp.sum(xp.exp(x @ y) + x[:, :3], axis=0), [x, y], "predict")
+    planned = xp.capture(program)
+    assert planned.flops == 2 * 6 * 4 * 3 + 18 + 18 + 18
+    assert planned.bytes_moved == 4 * ((24 + 12 + 18) + (18 + 18) + (18 + 18 + 18) + (18 + 3))
+
+
+# The text.
+
+
+def copied(held):
+    """Return copies of arrays by name, which share memory as they do."""
+    copies = {}
+
+    def copy_of(array):
+        base = array
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        if id(base) not in copies:
+            copies[id(base)] = base, base.copy()
+        offset = array.ctypes.data - base.ctypes.data
+        return np.ndarray(array.shape, array.dtype, copies[id(base)][1], offset, array.strides)
+
+    return {name: copy_of(array) for name, array in held.items()}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_text_alone_takes_the_step(optimizer):
+    """Run where there is NumPy, and the state by its names."""
+    program = trained(Dense(6, "tanh"), Dropout(0.2), Dense(5, "softmax"), optimizer=optimizer).program("train")
+    held = copied(program.written.held)
+    namespace = {"np": np, **held}
+    assert not program.written.functions
+    exec(program.source, namespace)
+    for _ in range(3):
+        assert namespace["train"](*fitted_to(program)) is None
+        program(*fitted_to(program))
+    for name, array in program.written.held.items():
+        np.testing.assert_array_equal(held[name], array)
+    assert {"dense_kernel", "dense_bias", "dense_1_kernel", "dense_1_bias", "learning_rate"} <= {*held}
+
+
+NAMES = [
+    *(["class", "lambda", "None"], ["np", "memory", "cut"], ["train", "predict", "x"], ["list", "zip", "len"]),
+    *(["ﬁ", "fi", "Fi"], ["x²", "ä", "Ⅷ"], ["a\nimport os", "b\\", "c\x00d"], ["int", "range", "reused"]),
+    *(["{0}", "{out}", "%s"], ["clock", "spent", "began"], ["İ", "1", "--"], ['"""', "#", "'"], ["y", "1", "_"]),
+]
+
+
+@pytest.mark.parametrize("names", NAMES, ids=repr)
+def test_layers_may_have_any_names(names):
+    models = []
+    for how in (True, False):
+        layers = [Dense(3, name=names[0]), ReLU(name=names[1]), Dense(3, name=names[2])]
+        models.append(trained(*layers, loss="mse", y=X[:, :3], jit_compile=how))
+    program = models[0].program("train")
+    for mine, theirs in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+    tree = ast.parse(program.source)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert all(name.isidentifier() and unicodedata.normalize("NFKC", name) == name for name in used)
+    assert not used & {"class", "lambda"}
+    program.profile(2)
+
+
+def test_layers_of_one_name_inside_others():
+    class Pair(Layer):
+        def build(self, input_shape):
+            self.first, self.second = Dense(3, name="same"), Dense(3, name="same_2")
+
+        def call(self, xp, x):
+            return self.second(self.first(x))
+
+    models = [
+        trained(Pair(name="pair"), Pair(name="pair_"), loss="mse", y=X[:, :3], jit_compile=how) for how in (True, False)
+    ]
+    for mine, theirs in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_function_of_a_users_own_may_have_any_name():
+    def made(name):
+        def function(x):
+            return np.tanh(x)
+
+        function.__name__ = name
+        return layerkit.differentiable(lambda xp, dy, y, x: (dy * (1.0 - y * y),))(function)
+
+    functions = [made(name) for name in ("np", "memory", "predict", "x", "xp", "x", "<lambda>", "len", "class", "ä")]
+
+    def step(xp, x):
+        for function in functions:
+            x = function(x * 2.0) + xp.sort(x)
+        return x
+
+    xp = layerkit.backend("numpy")
+    _, _, program = record(xp, step, [X], "predict")
+    planned = xp.capture(program)
+    for x in (X, -X):
+        np.testing.assert_array_equal(planned(x), step(xp, x))
+
+
+# The time of each line.
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_profile_has_the_lines_in_order_and_changes_nothing(name):
+    model = MODELS[name]()
+    before = [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)]
+    program = model.program("train")
+    profile = program.profile(3)
+    for old, variable in zip(before, (*model.variables, *model.optimizer.variables), strict=True):
+        np.testing.assert_array_equal(variable.numpy(), old)
+    texts = [line.strip() for line in NumpyProgram(program.program, model.xp, threads=1).source.splitlines()]
+    places = [texts.index(row.text) for row in profile.rows]
+    assert len(profile.rows) == len(program.plan.lines)
+    assert sum(a < b for a, b in itertools.pairwise(places)) > 0.8 * len(places)  # but where a text occurs twice
+    assert all(row.microseconds >= 0.0 for row in profile.rows)
+    owners = {row.origin.partition(":")[0] for row in profile.rows}
+    assert {layer.name for layer in model.layers if layer.weights} | {model.optimizer.name} <= owners
+    assert profile.microseconds == pytest.approx(sum(profile.by_layer.values()))
+    assert 0.0 < profile.share_of_products < 1.0
+    assert str(profile).count("\n") >= len(profile.rows)
+
+
+# A plan that fails.
+
+
+def test_a_step_that_cannot_be_planned_runs_eagerly(monkeypatch):
+    def fails(self, program):
+        raise IndexError("no place")
+
+    monkeypatch.setattr(NumpyBackend, "capture", fails)
+    sentence = (
+        "A step that is replayed must do the same each time, in words of xp. Received: IndexError while it was "
+        "planned: no place. This model's train step runs eagerly from now on; "
+        "compile(jit_compile=False) says that this is meant."
+    )
+    with pytest.warns(CaptureWarning, match=f"^{re.escape(sentence)}$"):
+        model = trained()
+    eager = trained(run_eagerly=True)
+    for mine, theirs in zip(model.get_weights(), eager.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
