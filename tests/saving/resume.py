@@ -42,7 +42,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def train(folder: Path, name: str, seed: int, *, pause_s: float = 0.0) -> str:
+def train(folder: Path, name: str, seed: int, *, pause_s: float = 0.0, tells: bool = False) -> str:
     """Train one setting, going on where a checkpoint is, and return a sum of all that training has changed."""
     setting = SETTINGS[name]
     rng = np.random.default_rng(seed)
@@ -62,6 +62,8 @@ def train(folder: Path, name: str, seed: int, *, pause_s: float = 0.0) -> str:
         callbacks.append(LambdaCallback(on_epoch_begin=lambda epoch, logs: slow_down(model, epoch)))
     if pause_s:
         callbacks.append(LambdaCallback(on_train_batch_begin=lambda batch, logs: time.sleep(pause_s)))
+    if tells:
+        callbacks.append(LambdaCallback(on_train_begin=lambda logs: print("began", flush=True)))
     chosen = {key: setting[key] for key in ("shuffle", "validation_split") if key in setting}
     model.fit(x, y, batch_size=8, epochs=EPOCHS, callbacks=callbacks, verbose=0, **chosen)
     digest = hashlib.sha256()
@@ -117,8 +119,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.child:
         folder, name, seed, pause_s = arguments.child
-        print("began", flush=True)
-        print(train(Path(folder), name, int(seed), pause_s=float(pause_s)), flush=True)
+        print(train(Path(folder), name, int(seed), pause_s=float(pause_s), tells=True), flush=True)
         return 0
     different = 0
     for name in SETTINGS:
