@@ -46,5 +46,8 @@ class Lion(Optimizer):
         self, xp: Backend, w: Array, g: Array, slots: dict[str, Array], step_size: Array
     ) -> tuple[Array, dict[str, Array]]:
         m = slots["momentum"]
-        step = xp.sign(self.beta_1 * m + (1.0 - self.beta_1) * g) * -step_size
-        return step, {"momentum": self.beta_2 * m + (1.0 - self.beta_2) * g}
+        c = self.beta_1 * m + (1.0 - self.beta_1) * g
+        # NumPy's sign branches on each element, which costs as much as the rest of the step. This is the same, but for
+        # subnormal numbers.
+        sign = c / xp.maximum(xp.abs(c), float(xp.finfo(c.dtype).smallest_normal))
+        return sign * -step_size, {"momentum": self.beta_2 * m + (1.0 - self.beta_2) * g}
