@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 import layerkit
-from layerkit import Sequential
+from layerkit import Sequential, optimizers
 from layerkit.callbacks import Callback
 from layerkit.errors import CaptureError, CaptureWarning, NonFiniteWarning
 from layerkit.layers import Dense, Dropout, Layer, LeakyReLU, ReLU, Sigmoid
@@ -155,6 +155,31 @@ def test_from_the_third_step_on_it_is_replayed_with_the_same_numbers(optimizer):
     assert replays(model)
     counted = sequential(optimizer=optimizer, **REPLAYED)
     assert [passes(lambda: steps(counted, 1)) for _ in range(4)] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("name", sorted({optimizers.get(name).name for name in optimizers.NAMES}))
+def test_every_optimizer_replays_what_it_does_eagerly(name):
+    model = both_ways(lambda model: steps(model, 6), optimizer=lambda: optimizers.get(name))
+    assert replays(model)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: SGD(optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)),
+        lambda: Adam(optimizers.schedules.CosineDecay(0.1, 8)),
+        lambda: SGD(lambda t: 0.1 / (1.0 + t)),
+        lambda: Adam(0.01, use_ema=True, ema_overwrite_frequency=3),
+        lambda: SGD(0.1, gradient_accumulation_steps=2),
+    ],
+    ids=["exponential", "cosine", "function", "ema", "accumulation"],
+)
+def test_what_counts_steps_is_replayed(optimizer):
+    def train(model):
+        fitted()(model)
+        return steps(model, 9)
+
+    assert replays(both_ways(train, optimizer=optimizer))
 
 
 @pytest.mark.parametrize("how", [{}, {"jit_compile": "auto"}, REPLAYED])
