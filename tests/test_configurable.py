@@ -20,6 +20,10 @@ def test_a_configuration_holds_defaults_and_what_goes_to_bases():
         "clipnorm": 1.0,
         "clipvalue": None,
         "global_clipnorm": None,
+        "use_ema": False,
+        "ema_momentum": 0.99,
+        "ema_overwrite_frequency": None,
+        "gradient_accumulation_steps": None,
         "name": "adam",
     }
     assert Huber.from_config(Huber(0.5).get_config()).delta == 0.5
