@@ -87,10 +87,12 @@ class Ftrl(Optimizer):
         g = g * moves
         n = slots["accumulator"] + g * g
         power = self._power(xp, n)
-        z = slots["linear"] + g - (power - self._power(xp, slots["accumulator"])) * w / rate
+        z = slots["linear"] + g - (power - self._power(xp, slots["accumulator"])) * w * (1.0 / rate)
         if self.l2_shrinkage_regularization_strength:
             z = z + 2.0 * self.l2_shrinkage_regularization_strength * w
         bound = self.l1_regularization_strength
-        pulled = xp.clip(z, -bound, bound) - z if bound else -z
-        leader = pulled / ((power + self.beta) / rate + 2.0 * self.l2_regularization_strength)
+        pushed = z - xp.clip(z, -bound, bound) if bound else z
+        if self.beta or self.l2_regularization_strength:
+            power = power + (self.beta + 2.0 * self.l2_regularization_strength * rate)
+        leader = pushed * -rate / power
         return (leader - w) * moves, {"accumulator": n, "linear": z}

@@ -57,7 +57,7 @@ class Lamb(Optimizer):
         rate, whole, root = step_size
         m = slots["momentum"] + (g - slots["momentum"]) * (1.0 - self.beta_1)
         v = slots["velocity"] + (g * g - slots["velocity"]) * (1.0 - self.beta_2)
-        u = m / whole / (xp.sqrt(v) / root + self.epsilon)
+        u = m * (root / whole) / (xp.sqrt(v) + self.epsilon * root)
         long, length = xp.sqrt(xp.sum(w * w)), xp.sqrt(xp.sum(u * u))
         one = xp.ones_like(long)
         both = (long > 0.0) & (length > 0.0)

@@ -62,13 +62,14 @@ class Nadam(Optimizer):
         of_g = learning_rate * (1.0 - now) / (1.0 - product)
         due = self.due(xp)
         xp.assign(held, product if due is None else xp.where(due, product, held))
-        return of_m, of_g, xp.sqrt(1.0 - xp.pow(self.beta_2, t))
+        root = xp.sqrt(1.0 - xp.pow(self.beta_2, t))
+        return of_m * root, of_g * root, self.epsilon * root
 
     @override
     def rule(
         self, xp: Backend, w: Array, g: Array, slots: dict[str, Array], step_size: tuple[Array, Array, Array]
     ) -> tuple[Array, dict[str, Array]]:
-        of_m, of_g, root = step_size
+        of_m, of_g, epsilon = step_size
         m = slots["momentum"] + (g - slots["momentum"]) * (1.0 - self.beta_1)
         v = slots["velocity"] + (g * g - slots["velocity"]) * (1.0 - self.beta_2)
-        return (m * -of_m - g * of_g) / (xp.sqrt(v) / root + self.epsilon), {"momentum": m, "velocity": v}
+        return (m * -of_m - g * of_g) / (xp.sqrt(v) + epsilon), {"momentum": m, "velocity": v}

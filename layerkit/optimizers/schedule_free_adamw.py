@@ -59,15 +59,16 @@ class ScheduleFreeAdamW(Optimizer):
         if self.warmup_steps:
             learning_rate = learning_rate * xp.minimum(t / self.warmup_steps, 1.0)
         lead = 1.0 - self.beta_1 * (1.0 - 1.0 / t)
-        return learning_rate, xp.sqrt(1.0 - xp.pow(self.beta_2, t)), 1.0 / t, lead
+        root = xp.sqrt(1.0 - xp.pow(self.beta_2, t))
+        return learning_rate * root, self.epsilon * root, 1.0 / t, lead
 
     @override
     def rule(
         self, xp: Backend, w: Array, g: Array, slots: dict[str, Array], step_size: tuple[Array, Array, Array, Array]
     ) -> tuple[Array, dict[str, Array]]:
         # With x = (w - (1 - β₁) z) / β₁, z' - x is dz + (z - w) / β₁.
-        rate, root, share, lead = step_size
+        rate, epsilon, share, lead = step_size
         v = slots["velocity"] + (g * g - slots["velocity"]) * (1.0 - self.beta_2)
-        dz = g * -rate / (xp.sqrt(v) / root + self.epsilon)
+        dz = g * -rate / (xp.sqrt(v) + epsilon)
         z = slots["momentum"]
         return dz * lead + (z - w) * share, {"momentum": z + dz, "velocity": v}
