@@ -188,11 +188,14 @@ class _Work:
     def update(self, gradients: dict[Variable, Any]) -> None:
         """Add old and new weights; of plain SGD, worked out, and of other rules as the real step made them."""
         optimizer = self.model.optimizer
-        kind, rate = type(optimizer), optimizer.learning_rate
-        clipped = any(clip is not None for clip in (optimizer.clipvalue, optimizer.clipnorm, optimizer.global_clipnorm))
-        plain = kind is SGD and not (optimizer.momentum or optimizer.weight_decay or clipped)  # type: ignore[attr-defined]
+        kind, rate = type(optimizer), getattr(optimizer, "learning_rate", 0.0)  # of several optimizers there is none
+        clips = optimizer.clipvalue, optimizer.clipnorm, optimizer.global_clipnorm
+        altered = any(option is not None for option in (*clips, optimizer.gradient_accumulation_steps))
+        overwritten = optimizer.use_ema and optimizer.ema_overwrite_frequency is not None
+        plain = kind is SGD and not (optimizer.momentum or optimizer.weight_decay or altered or overwritten)  # type: ignore[attr-defined]
         formula = "w - learning_rate * dw" if plain else f"w + the change that {kind.__name__} makes of g = dw"
-        self.head("UPDATE", f"w_new = {formula}, with learning_rate = {rate:g}.")
+        with_rate = f", with learning_rate = {rate:g}" if hasattr(optimizer, "learning_rate") else ""
+        self.head("UPDATE", f"w_new = {formula}{with_rate}.")
         if not isinstance(optimizer, SGD):
             for rule in re.findall(r"``([^`]+ ← [^`]+)``", (kind.__doc__ or "").partition("With ")[0]):
                 self.say("", rule)
@@ -205,7 +208,7 @@ class _Work:
                 continue
             self.head(variable.path)
             g = gradients[variable]
-            if not clipped:
+            if not altered:
                 self.agree(
                     f"the gradient of {variable.path}", g, self.xp.to_numpy(self.real.optimizer.gradient(real).value)
                 )

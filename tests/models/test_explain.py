@@ -15,7 +15,7 @@ from layerkit.initializers import Constant
 from layerkit.layers import Dense, Dropout, Input, Layer, Sigmoid, Softmax
 from layerkit.losses import Loss
 from layerkit.models import explain as room
-from layerkit.optimizers import SGD, Adam
+from layerkit.optimizers import SGD, Adam, MultiOptimizer, OptimizerMap
 
 XOR_X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 XOR_Y = np.array([[0], [1], [1], [0]])
@@ -297,3 +297,18 @@ class Wrong:
     def run_backward(self, xp, saved, dy):
         dx, gradients = self.layer.run_backward(xp, saved, dy)
         return dx, {name: gradient * self.factor for name, gradient in gradients.items()}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "told"),
+    [
+        (SGD(0.5, gradient_accumulation_steps=2), "SGD makes of g = dw, with learning_rate = 0.5."),
+        (SGD(0.5, use_ema=True, ema_overwrite_frequency=1), "SGD makes of g = dw, with learning_rate = 0.5."),
+        (MultiOptimizer(OptimizerMap(SGD(0.5))), "MultiOptimizer makes of g = dw."),
+    ],
+    ids=["accumulated", "averaged", "several"],
+)
+def test_an_update_that_is_not_plain_is_told_as_it_was_made(optimizer, told):
+    model = Sequential([Input((2,)), Dense(1)], seed=0)
+    model.compile(optimizer, "mse")
+    assert f"w_new = w + the change that {told}" in str(model.explain(np.ones((1, 2)), np.ones((1, 1))))
