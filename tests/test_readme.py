@@ -31,8 +31,9 @@ def test_the_two_commands_are_the_two_shell_blocks_of_one_line_each():
     ]
 
 
-def test_every_python_block_runs_and_prints_what_is_shown(monkeypatch):
+def test_every_python_block_runs_and_prints_what_is_shown(monkeypatch, tmp_path):
     """In one namespace, in order; a block of text shows the end of what the block before it prints."""
+    monkeypatch.chdir(tmp_path)  # where its files go
     module = types.ModuleType("readme")
     monkeypatch.setitem(sys.modules, "readme", module)  # so that its classes can be pickled
     printed = io.StringIO()
@@ -54,13 +55,16 @@ def test_xor_takes_twelve_lines():
     assert len([line for line in text.splitlines() if line]) == 12
 
 
-@pytest.mark.parametrize("room", ["layers", "losses", "optimizers", "metrics", "initializers", "callbacks"])
+ROOMS = ("layers", "losses", "optimizers", "metrics", "initializers", "regularizers", "constraints", "callbacks")
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_the_table_of_what_there_is_names_it_all(room):
     rows = re.findall(r"^\| (\w+)[^|]* \| ((?:`\w+` ?)+) \|$", README, re.MULTILINE)
     told = [
         name for kind, names in rows if kind in (room, {"layers": "activations"}.get(room)) for name in names.split()
     ]
-    base = {"`Layer`", "`Loss`", "`Optimizer`", "`Metric`", "`Initializer`"}
+    base = {"`Layer`", "`Loss`", "`Optimizer`", "`Metric`", "`Initializer`", "`Regularizer`", "`Constraint`"}
     public = {f"`{name}`" for name in importlib.import_module(f"layerkit.{room}").__all__ if name[0].isupper()}
     assert sorted(told) == sorted(public - base)
 
