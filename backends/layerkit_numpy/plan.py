@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
 
-LONG = 1 << 20
-"""Results of elements. A loop with as many takes some 200 µs, ten times what it takes to wake another thread."""
+LONG = 1 << 22
+"""Results of elements. A loop with as many takes some 500 µs: of fewer, another thread, which has to find a processor that
+BLAS is not waiting on, takes off too little."""
 
 SMALL = 4096
 """Bytes. Of fewer, NumPy takes longer to see that a result may be written over an operand than to compute it."""
