@@ -16,8 +16,8 @@ ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
 
 LONG = 1 << 22
-"""Results of elements. A loop with as many takes some 500 µs: of fewer, another thread, which has to find a processor that
-BLAS is not waiting on, takes off too little."""
+"""Results of elements. A loop with as many takes some 500 µs. Of fewer, another thread takes off too little: it has to
+find a processor first on which BLAS is not waiting."""
 
 SMALL = 4096
 """Bytes. Of fewer, NumPy takes longer to see that a result may be written over an operand than to compute it."""

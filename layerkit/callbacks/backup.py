@@ -6,14 +6,16 @@ import os
 import re
 import sys
 import warnings
-from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from typing_extensions import override
 
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.checks import check_flag, is_a, is_integer
 from layerkit.errors import ArgumentError, ModelFormatError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NAME = re.compile(r"checkpoint-(\d{8})\.layerkit")
 _KEPT = 2
@@ -54,6 +56,8 @@ class BackupAndRestore(Callback):
             raise ArgumentError(f"{name}: save_freq must be 'epoch' or a number of batches. Received: {save_freq!r}")
         check_flag(name, double_checkpoint=double_checkpoint)
         self.delete_checkpoint = check_flag(name, delete_checkpoint=delete_checkpoint)
+        from pathlib import Path  # with what it brings, slow to load
+
         self.backup_dir = Path(backup_dir)
         self.save_freq = save_freq
         self._lock: TextIO | None = None

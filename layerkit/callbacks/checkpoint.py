@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import override
 
@@ -15,6 +14,9 @@ from layerkit.callbacks.callback import Callback, Logs
 from layerkit.callbacks.improvement import improves, rises
 from layerkit.checks import check_count, check_flag, check_number, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class ModelCheckpoint(Callback):
@@ -118,6 +120,8 @@ class ModelCheckpoint(Callback):
     def _save(self, batch: int | None, logs: Logs | None) -> None:
         if self.save_best_only and not self._is_best(logs or {}):
             return
+        from pathlib import Path  # with what it brings, slow to load
+
         given = {"epoch": self._epoch + 1, **({} if batch is None else {"batch": batch + 1}), **(logs or {})}
         try:
             path = Path(self.filepath.format(**given))
@@ -151,6 +155,6 @@ class ModelCheckpoint(Callback):
 
 def _checked_path(path: Any, suffixes: tuple[str, ...]) -> str:
     text = str(path) if is_a(path, str, os.PathLike) else ""
-    if Path(text).suffix not in suffixes:
+    if os.path.splitext(text)[1] not in suffixes:  # noqa: PTH122 - pathlib is slow to load
         raise ArgumentError(f"ModelCheckpoint: filepath must end in {' or '.join(suffixes)}. Received: {path!r}")
     return text

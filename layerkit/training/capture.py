@@ -315,9 +315,8 @@ def _close(xp: Backend, a: Any, b: Any) -> bool:
     """Tell whether two arrays are equal but for rounding, which is taken as relative to the largest element near by."""
     a, b = xp.reshape(a, (-1,)), xp.reshape(b, (-1,))
     size = math.prod(a.shape)
-    return all(
-        _close_stretch(xp, a[start : start + STRETCH], b[start : start + STRETCH]) for start in range(0, size, STRETCH)
-    )
+    ends = [(start, min(start + STRETCH, size)) for start in range(0, size, STRETCH)]
+    return all(_close_stretch(xp, a[start:stop], b[start:stop]) for start, stop in ends)
 
 
 def _close_stretch(xp: Backend, a: Any, b: Any) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import re
-import string
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layerkit.checks import shown
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from layerkit.xp.backend import Array, Backend
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def einsum(xp: Backend, subscripts: str, *operands: Array) -> Array:
@@ -74,7 +75,7 @@ def _parsed(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> Parsed:
     further = [len(shape) - len(term.replace("...", "")) for term, shape in zip(terms, shapes, strict=True)]
     if any(n < 0 or (n > 0 and "..." not in term) for term, n in zip(terms, further, strict=True)):
         raise ShapeError(f"einsum: an operand must have an axis for each of its letters, and no other. {received}")
-    free = [letter for letter in string.ascii_letters if letter not in text]
+    free = [letter for letter in _LETTERS if letter not in text]
     rest = "".join(free[: max(further)])
     terms = tuple(term.replace("...", rest[len(rest) - n :]) for term, n in zip(terms, further, strict=True))
     joined = "".join(terms)
