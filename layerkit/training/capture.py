@@ -180,7 +180,6 @@ class CapturedStep:
         before, addresses = self._found()
         place = _place_in_random_numbers()
         copy = Copy(subject.state())
-        copy.take()
         try:
             with _labelling(subject.labelled()) as label:
                 result, capture, program = record(xp, self.function, arrays, self.name, label)

@@ -104,7 +104,8 @@ class FiniteWatch:
                 self.due = math.inf
                 return
             self._copy = Copy(variables)
-        self._copy.take()
+        else:
+            self._copy.take()
         self._of, self._losses = (epoch, self._batches.passes), []
         ended = perf_counter()
         self.due = ended + (ended - began) / SHARE
@@ -138,7 +139,6 @@ class FiniteWatch:
             return None
         metrics = [variable for metric in step.all_metrics for variable in metric.variables]
         now = Copy([*copy.variables, *metrics])
-        now.take()
         rate = step.optimizer.get_config().get("learning_rate")  # a number, or a schedule
         try:
             copy.put_back()
@@ -183,7 +183,7 @@ class Copy:
         return self._made != moves()
 
     def take(self) -> None:
-        """Copy the state as it is now."""
+        """Copy the state as it is now, once more."""
         for variable, array in zip(self.variables, self._arrays, strict=True):
             variable.xp.assign(array, variable.array)
 
