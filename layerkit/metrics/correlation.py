@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from layerkit.checks import check_one_axis
+from layerkit.errors import ArgumentError
 from layerkit.losses.loss import EPSILON
 from layerkit.metrics.mean import MeanMetric, ratio
 
@@ -33,7 +34,10 @@ class Correlation(MeanMetric):
 
     def values(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
         """Return one value for each sample."""
-        raise NotImplementedError
+        raise ArgumentError(
+            f"{type(self).__name__}: a correlation must define values(self, xp, y_true, y_pred). Received: none. "
+            f"See layerkit.metrics.PearsonCorrelation for an example."
+        )
 
     def moments(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, ...]:
         """Return, for each sample, the two variances, the covariance and the difference of the means."""
