@@ -16,8 +16,8 @@ ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
 
 LONG = 1 << 22
-"""Results of elements. A loop with as many takes some 500 µs. Of fewer, another thread takes off too little: it has to
-find a processor first on which BLAS is not waiting."""
+"""Results of elements. Of a loop with fewer (SGD's, over 670,000 parameters), another thread took off nothing: it has
+to find a processor first on which BLAS is not waiting."""
 
 SMALL = 4096
 """Bytes. Of fewer, NumPy takes longer to see that a result may be written over an operand than to compute it."""

@@ -177,7 +177,7 @@ def row_order(seed: int, rows: int) -> Callable[[int], NDArray[Any]]:
 
 
 # exp may overflow to inf in a sigmoid, whose reciprocal is the right answer, 0. Said once for all steps: a program that
-# said so itself would spend a tenth of a small step on it.
+# said so itself would spend a twentieth of a small step on it.
 _overflow_is_right = np.errstate(over="ignore")
 
 
