@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from layerkit.configurable import Configurable
+from layerkit.configurable import Configurable, argument_names
 from layerkit.errors import ArgumentError
 from layerkit.names import call_it
 
@@ -33,6 +33,9 @@ class Callback(Configurable):
     Setting ``self.model.stop_training = True`` ends training after the batch. An exception ends it too, and reaches
     whoever called `fit`; `on_train_end` is called all the same.
 
+    Where training is cut off and resumed, a callback goes on with what it remembered when the checkpoint was made:
+    see `get_state`.
+
     Attributes:
         model: the model that is trained.
         params: ``{"verbose": …, "epochs": …, "steps": …}``, where steps may be None: not known.
@@ -50,6 +53,19 @@ class Callback(Configurable):
     def set_params(self, params: Mapping[str, Any]) -> None:
         """Receive `params`, after the model."""
         self.params = params
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what must be remembered for training to be resumed: plain values and arrays, by name.
+
+        Plain are numbers, text, None, and lists, tuples and dictionaries of such; arrays are NumPy's. By default it is
+        every attribute that is one of these, but for the constructor's arguments, which whoever resumes gives again.
+        """
+        known = {"model", "params", "_arguments", *(argument_names(type(self)) or ())}
+        return {name: value for name, value in self.__dict__.items() if name not in known}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned. It is called after `on_train_begin`, which may have begun anew."""
+        self.__dict__.update((name, value) for name, value in state.items() if name in self.__dict__)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""

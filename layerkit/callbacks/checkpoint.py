@@ -16,6 +16,7 @@ from layerkit.checks import check_count, check_flag, check_number, check_positiv
 from layerkit.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -91,6 +92,18 @@ class ModelCheckpoint(Callback):
         if save_freq != "epoch" or every_s is not None:
             # Only then: whoever defines it is called after each batch.
             self.on_train_batch_end = self._after_batch  # type: ignore[method-assign]
+
+    @override
+    def get_state(self) -> dict[str, Any]:
+        state = {**super().get_state(), "saved": [str(path) for path in self.saved]}
+        del state["_due"]  # by a clock that begins anew with each machine
+        return state
+
+    @override
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        from pathlib import Path  # slow to load
+
+        super().set_state({**state, "saved": [Path(path) for path in state["saved"]]})
 
     @override
     def on_train_begin(self, logs: Logs | None = None) -> None:

@@ -27,7 +27,7 @@ from layerkit.saving import document, table
 from layerkit.saving.tensors import CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from layerkit.saving.place import Place
 
@@ -50,10 +50,14 @@ class Decoder:
 
     Args:
         custom: the custom objects that the caller gives, by name.
+        tensors: a function from a number, and the place where it stands, to an array beside the JSON; None if there is
+            none. Then ``{"tensor": 0}`` stands for one.
     """
 
-    def __init__(self, custom: Mapping[str, Any]) -> None:
+    def __init__(self, custom: Mapping[str, Any], tensors: Callable[[int, Place], Any] | None = None) -> None:
         self._custom = custom
+        self._tensors = tensors
+        self._kinds = _KINDS if tensors is None else {**_KINDS, "tensor": (("tensor",), ())}
         self._shared: dict[int, Any] = {}
         self._objects = 0
 
@@ -73,13 +77,13 @@ class Decoder:
         if not isinstance(value, dict):
             return value
         fields = document.check_map(value, place)  # pyright: ignore[reportUnknownArgumentType]
-        kinds = _KINDS.keys() & fields.keys()
+        kinds = self._kinds.keys() & fields.keys()
         if len(kinds) != 1:
             raise place.wrong(
-                f"must have one of the keys {', '.join(_KINDS)}", f"the keys {', '.join(fields) or 'none'}"
+                f"must have one of the keys {', '.join(self._kinds)}", f"the keys {', '.join(fields) or 'none'}"
             )
         (kind,) = kinds
-        document.check_object(fields, place, *_KINDS[kind])
+        document.check_object(fields, place, *self._kinds[kind])
         here = place.at(kind)
         match kind:
             case "class":
@@ -106,6 +110,8 @@ class Decoder:
                 if fields["float"] not in ("inf", "-inf", "nan"):
                     raise here.wrong("must be one of inf, -inf, nan", fields["float"])
                 return float(fields["float"])
+            case "tensor" if self._tensors is not None:
+                return self._tensors(document.check_integer(fields["tensor"], here), here)
             case _:
                 return self._array(fields["array"], here)
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from layerkit.callbacks import History
 from layerkit.checks import is_a
-from layerkit.configurable import argument_names
 from layerkit.errors import ArgumentError
 from layerkit.saving import document, tensors
 from layerkit.saving.decoding import Decoder
 from layerkit.saving.encoding import Encoder
+from layerkit.saving.position import Position
 from layerkit.saving.tensors import Source, Tensor
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from layerkit.callbacks import Callback
     from layerkit.saving.place import Place
     from layerkit.training.step import Step
     from layerkit.xp import Variable
@@ -91,39 +90,6 @@ def describe(model: Any, step: Step | None) -> tuple[dict[str, Any], dict[str, S
         "position": None,
     }
     return told, arrays
-
-
-def describe_callbacks(callbacks: Iterable[Callback], arrays: dict[str, Source]) -> list[Any]:
-    """Return what callbacks remember, as JSON: their plain attributes but for what was given to their constructors.
-
-    Lists of arrays are written as arrays; what is neither plain nor arrays is left out. A History is the model's.
-    """
-    told: list[Any] = []
-    for index, callback in enumerate(callbacks):
-        known = {"model", "params", "_arguments", *(argument_names(type(callback)) or ())}
-        remembered: list[list[Any]] = []
-        attributes: dict[str, Any] = {} if is_a(callback, History) else callback.__dict__
-        for name, value in attributes.items():
-            if name in known:
-                continue
-            items: list[Any] = value if is_a(value, list) else []
-            if items and all(is_a(item, np.ndarray) for item in items):
-                for number, item in enumerate(items):
-                    arrays[f"callbacks/{index}/{name}/{number}"] = tensors.source(item)
-                remembered.append([name, {"arrays": len(items)}])
-            elif _is_plain(value):
-                remembered.append([name, {"value": Encoder().encode(value, name)}])
-        told.append([type(callback).__name__, remembered])
-    return told
-
-
-def _is_plain(value: Any) -> bool:
-    """Tell whether JSON can hold it, within its limits as a rule."""
-    if is_a(value, list, tuple):
-        return all(_is_plain(item) for item in value)
-    if is_a(value, dict):
-        return all(_is_plain(item) for pair in value.items() for item in pair)
-    return value is None or is_a(value, bool, int, float, str)
 
 
 def describe_history(history: History, arrays: dict[str, Source]) -> dict[str, Any]:
@@ -256,57 +222,6 @@ class Told:
                     raise here.wrong("must be a list", values)
                 history.history[name] = decoded
         return history
-
-
-class Position:
-    """Where training stood: the epoch, the batches taken of it, on what data, and what callbacks remembered.
-
-    Raises:
-        ModelFormatError: it is not written as it should be.
-    """
-
-    def __init__(self, value: Any, told: Told) -> None:
-        place = told.place.at("position")
-        fields = document.check_object(value, place, ("epoch", "batch", "stopped", "run", "callbacks"))
-        self.epoch = document.check_integer(fields["epoch"], place.at("epoch"))
-        self.batch = document.check_integer(fields["batch"], place.at("batch"))
-        self.stopped = fields["stopped"] is True
-        self.history = told.history
-        self.run = document.check_map(fields["run"], place.at("run"))
-        self.callbacks: list[tuple[str, dict[str, Any]]] = []
-        here = place.at("callbacks")
-        for index, entry in enumerate(document.check_list(fields["callbacks"], here)):
-            name, remembered = _pair(entry, here.at(index))
-            found: dict[str, Any] = {}
-            for each in document.check_list(remembered, here.at(index)):
-                attribute, value = _pair(each, here.at(index))
-                item = document.check_object(value, here.at(index), (), ("arrays", "value"))
-                if "value" in item:
-                    found[document.check_text(attribute, here)] = Decoder({}).decode(item["value"], here.at(index))
-                    continue
-                names = [
-                    f"callbacks/{index}/{attribute}/{number}"
-                    for number in range(document.check_integer(item.get("arrays"), here.at(index), most=10_000))
-                ]
-                missing = [each for each in names if each not in told.arrays]
-                if missing:
-                    raise here.at(index).wrong("must have its arrays", f"no {missing[0]}")
-                found[document.check_text(attribute, here)] = [told.fetch(told.arrays[each]) for each in names]
-            self.callbacks.append((document.check_text(name, here.at(index)), found))
-
-    def restore_callbacks(self, callbacks: Iterable[Callback]) -> None:
-        """Let callbacks remember what those of the same classes, in the same order, did."""
-        for callback, (_, remembered) in zip(callbacks, self.callbacks, strict=True):
-            attributes = callback.__dict__
-            if is_a(callback, History) and self.history is not None:
-                attributes.update(history=self.history.history, epoch=self.history.epoch)
-            attributes.update((name, value) for name, value in remembered.items() if name in attributes)
-
-
-def _pair(value: Any, place: Place) -> tuple[Any, Any]:
-    if len(document.check_list(value, place)) != 2:
-        raise place.wrong("must be a list of two", value)
-    return value[0], value[1]
 
 
 _LISTED = 20

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from layerkit.checks import check_flag
 from layerkit.errors import ArgumentError
-from layerkit.saving import archive, document, state, tensors
+from layerkit.saving import archive, document, memory, state, tensors
 from layerkit.saving.atomic import replacing
 from layerkit.saving.encoding import Encoder
 
@@ -44,7 +44,7 @@ def save_checkpoint(
 ) -> None:
     """Write a model in training: what `save` writes, where training stands, and what callbacks remember."""
     value, arrays = state.describe(model, step)
-    value["position"] = {**position, "callbacks": state.describe_callbacks(callbacks, arrays)}
+    value["position"] = {**position, "callbacks": memory.describe(callbacks, arrays)}
     parts = [*describe(model, step, Encoder(), training=False), *_training(value, arrays)]
     with replacing(path) as file:
         write(file, parts)
