@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from typing_extensions import override
@@ -76,7 +77,7 @@ class Optimizer(Configurable):
     """Whether the rule treats each element by itself, so that it may run over many parameters at once."""
 
     # What is planned follows from the parameters and the vectors.
-    _bookkeeping = frozenset({"built", "_gradients", "_offsets", "_parameters", "_places", "_segments", "_tiles"})
+    _bookkeeping = frozenset({"built", "_gradients", "_offsets", "_parameters", "_places", "_segments"})
 
     def __init__(
         self,
@@ -123,7 +124,6 @@ class Optimizer(Configurable):
         self._offsets: dict[Variable, int] = {}
         self._places: dict[str, dict[Variable, tuple[int, tuple[int, ...]]]] = {}
         self._segments: list[Segment] = []
-        self._tiles: list[Segment] = []
         self._gradients: list[State] = []
 
     # What a subclass gives.
@@ -354,12 +354,11 @@ class Optimizer(Configurable):
             else:
                 runs.append([variable])
         self._segments = [self._segment(run) for run in runs]
-        self._tiles = [tile for segment in self._segments for tile in self._tiled(segment)]
         self._gradients = [self.gradient(variable) for variable in chosen]
 
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
-        return {**self.__dict__, "_segments": [], "_tiles": [], "_gradients": []}
+        return {**self.__dict__, "_segments": [], "_gradients": []}
 
     def _segment(self, run: list[Variable]) -> Segment:
         first, size = run[0], sum(variable.size for variable in run)
@@ -374,26 +373,6 @@ class Optimizer(Configurable):
         path = "parameters" if len(run) > 1 else first.path
         parameters = Stretch(self.xp, first.flat, first.offset, first.offset + size, shape, path)
         return Segment(parameters, vectors.pop("gradient"), vectors, first)
-
-    def _tiled(self, segment: Segment) -> list[Segment]:
-        """Cut a flat segment into stretches whose intermediate results stay in the processor's cache."""
-        size, tile = math.prod(segment.parameters.value.shape), self.xp.tile_size
-        if not self.elementwise or tile is None or size <= tile:
-            return [segment]
-        cuts = [(start, min(start + tile, size)) for start in range(0, size, tile)]
-
-        def cut(state: State, start: int, stop: int) -> State:
-            return Stretch(self.xp, state.value, start, stop, (stop - start,), state.path)
-
-        return [
-            Segment(
-                cut(segment.parameters, *ends),
-                cut(segment.gradient, *ends),
-                {name: cut(slot, *ends) for name, slot in segment.slots.items()},
-                segment.first,
-            )
-            for ends in cuts
-        ]
 
     def due(self, xp: Backend) -> Array | None:
         """Return whether the step that is being taken changes parameters; None where every one does."""
@@ -414,25 +393,38 @@ class Optimizer(Configurable):
         if self.gradient_accumulation_steps is not None:
             t = xp.ceil(t / self.gradient_accumulation_steps)
         step_size, active = self.step_size(xp, learning_rate, t), self.active_slots()
-        for parameters, gradient, held, first in self._segments if xp.tile_size is None else self._tiles:
-            w, g = parameters.value, gradient.value
-            slots = {name: held[name].value for name in active if name in held}
-            if isinstance(step_size, tuple):
-                size: Any = tuple([xp.astype(each, w.dtype) for each in step_size])  # pyright: ignore[reportUnknownVariableType]
+        for segment in self._segments:
+            states = [state.value for state in (segment.parameters, segment.gradient, *segment.slots.values())]
+            change = partial(self._change, active, segment)
+            if self.elementwise:
+                xp.in_tiles(change, states, (learning_rate, step_size, t, due))
             else:
-                size = xp.astype(step_size, w.dtype)
-            decay = self.decay_of(first)
-            if decay:
-                decayed = w - w * (decay * xp.astype(learning_rate, w.dtype))
-                dw, changed = self.rule(xp, decayed, g, slots, size)
-                xp.assign(w, decayed + dw if due is None else xp.where(due, decayed + dw, w))
-            else:
-                dw, changed = self.rule(xp, w, g, slots, size)
-                xp.assign_add(w, dw if due is None else xp.where(due, dw, xp.zeros_like(dw)))
-            for name, value in changed.items():
-                xp.assign(slots[name], value if due is None else xp.where(due, value, slots[name]))
-            if self.use_ema:
-                self._average(xp, w, held["average"].value, t)
+                change(xp, states, (learning_rate, step_size, t, due))
+
+    def _change(
+        self, active: tuple[str, ...], segment: Segment, xp: Backend, states: Sequence[Array], scalars: tuple[Any, ...]
+    ) -> None:
+        """Change parameters, or a tile of them, and their slots."""
+        learning_rate, step_size, t, due = scalars
+        w, g, *rest = states
+        held = dict(zip(segment.slots, rest, strict=True))
+        slots = {name: held[name] for name in active if name in held}
+        if isinstance(step_size, tuple):
+            size: Any = tuple([xp.astype(each, w.dtype) for each in step_size])  # pyright: ignore[reportUnknownVariableType]
+        else:
+            size = xp.astype(step_size, w.dtype)
+        decay = self.decay_of(segment.first)
+        if decay:
+            decayed = w - w * (decay * xp.astype(learning_rate, w.dtype))
+            dw, changed = self.rule(xp, decayed, g, slots, size)
+            xp.assign(w, decayed + dw if due is None else xp.where(due, decayed + dw, w))
+        else:
+            dw, changed = self.rule(xp, w, g, slots, size)
+            xp.assign_add(w, dw if due is None else xp.where(due, dw, xp.zeros_like(dw)))
+        for name, value in changed.items():
+            xp.assign(slots[name], value if due is None else xp.where(due, value, slots[name]))
+        if self.use_ema:
+            self._average(xp, w, held["average"], t)
 
     def _accumulate(self, xp: Backend, due: Array, steps: int) -> None:
         """Sum gradients up; at the step that they make, put their mean in the gradient's place, and begin anew."""

@@ -14,7 +14,7 @@ from typing_extensions import override
 from layerkit.nested import leaves
 from layerkit.program.array import Place, RecordedArray
 from layerkit.program.program import Instruction, Origin, Program, Spec
-from layerkit.program.recorder import Recorder, find, is_several, recording
+from layerkit.program.recorder import Recorder, find, is_several, not_recording, recording
 from layerkit.xp import words
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Capture(Recorder):
         self.constants: dict[Place, Any] = {}
         """Arrays made from nothing, of a library whose operators do not give way to recorded arrays."""
         self._expansions = base.expansions
+        self._sketches = False
+        """Whether words are noted whose work has been done: their results are of use for their shapes alone."""
         self._keeps_constants = not hasattr(base.empty((0,)), "__array_ufunc__")
 
     @override
@@ -114,6 +116,8 @@ class Capture(Recorder):
         kwargs = {key: self._place(value) for key, value in kwargs.items()}
         several = is_several(result)
         given: Any = result if several else (result,)
+        if self._sketches:
+            given = [None if value is None else self._sketched(value) for value in given]
         outputs = [None if value is None else self.input(value) for value in given]
         places = tuple([None if output is None else output.place for output in outputs])
         self.instructions.append(Instruction(word, args, kwargs, places, self.origins[-1], several))
@@ -121,6 +125,28 @@ class Capture(Recorder):
         return made(outputs) if several else outputs[0]
 
     # The machine words.
+
+    @override
+    def in_tiles(
+        self, function: Callable[[Backend, Sequence[Any], tuple[Any, ...]], None], states: Sequence[Any], scalars: Any
+    ) -> None:
+        if states[0].size <= (self.base.tile_size or sys.maxsize):
+            function(self, states, scalars)
+            return
+        with not_recording():
+            self.base.in_tiles(function, [self._plain(state) for state in states], self._plain(scalars))
+        self._sketches = True
+        try:
+            function(self, states, scalars)
+        finally:
+            self._sketches = False
+
+    def _sketched(self, value: Any) -> Any:
+        """Return an array like this one that takes the memory of a single element."""
+        if value.size < 2:
+            return value
+        one = self.base.astype(self.base.reshape(value, (-1,))[:1], value.dtype)
+        return self.base.broadcast_to(one, value.shape)
 
     @override
     def assign(self, state: Any, value: Any) -> None:
@@ -131,7 +157,8 @@ class Capture(Recorder):
         self._write("assign_add", state, value)
 
     def _write(self, word: str, state: Any, value: Any) -> None:
-        getattr(self.base, word)(self._plain(state), self._plain(value))
+        if not self._sketches:
+            getattr(self.base, word)(self._plain(state), self._plain(value))
         args = self._place(state), self._place(value)
         self.instructions.append(Instruction(word, args, {}, (), self.origins[-1]))
 

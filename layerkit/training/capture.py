@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import pickle
 import sys
@@ -18,7 +17,7 @@ from layerkit.changes import changes
 from layerkit.errors import CaptureError, CaptureWarning
 from layerkit.program import Origin, Refusal, active_recorder, record, users_frame, users_line
 from layerkit.program.purity import snapshot
-from layerkit.training.trouble import Copy, intercepted
+from layerkit.training.trouble import Copy, intercepted, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -306,16 +305,10 @@ def _not_the_same(earlier: Program, program: Program, xp: Backend) -> Refusal | 
     return None if found is None else Refusal(found[0].origin, f"{found[1]} in two steps of the same kind", "")
 
 
-STRETCH = 1 << 18
-"""How many elements are compared at a time, so that a comparison needs little memory."""
-
-
 def _close(xp: Backend, a: Any, b: Any) -> bool:
     """Tell whether two arrays are equal but for rounding, which is taken as relative to the largest element near by."""
     a, b = xp.reshape(a, (-1,)), xp.reshape(b, (-1,))
-    size = math.prod(a.shape)
-    ends = [(start, min(start + STRETCH, size)) for start in range(0, size, STRETCH)]
-    return all(_close_stretch(xp, a[start:stop], b[start:stop]) for start, stop in ends)
+    return all(_close_stretch(xp, *pair) for pair in stretches(xp, a, b))
 
 
 def _close_stretch(xp: Backend, a: Any, b: Any) -> bool:

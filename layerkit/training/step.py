@@ -219,6 +219,7 @@ class Step:
             xp.assign(target, gradient)
         if len(gradients) != len(self._targets):  # gradients of weights that are not trained, or of none
             require_gradients(gradients, {}, self._known)
+        del gradients  # as large as all weights together
         self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)  # first: a metric may find that y does not fit
         self.optimizer.update(xp)
         for variable in self._constrained:

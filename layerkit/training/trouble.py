@@ -195,9 +195,10 @@ class Copy:
     def swap(self) -> None:
         """Exchange state and copy."""
         for variable, array in zip(self.variables, self._arrays, strict=True):
-            now = variable.xp.state(variable.array, variable.dtype)
-            variable.xp.assign(variable.array, array)
-            variable.xp.assign(array, now)
+            for one, other in stretches(variable.xp, variable.array, array):
+                now = variable.xp.state(one, variable.dtype)
+                variable.xp.assign(one, other)
+                variable.xp.assign(other, now)
 
     def difference(self, close: Callable[[Backend, Any, Any], bool]) -> str | None:
         """Return the path of the first variable that is not as it was copied; None if all are."""
@@ -205,6 +206,20 @@ class Copy:
             if not close(variable.xp, array, variable.array):
                 return variable.path
         return None
+
+
+_STRETCH = 1 << 16
+
+
+def stretches(xp: Backend, *states: Any) -> Generator[tuple[Any, ...]]:
+    """Cut arrays of one shape, where they are flat, so that what is made of one piece at a time needs little memory."""
+    size = states[0].shape[0] if states[0].ndim == 1 else 0
+    if size <= _STRETCH:
+        yield states
+    else:
+        for start in range(0, size, _STRETCH):
+            stop = min(start + _STRETCH, size)
+            yield tuple([xp.view(state, start, stop, (stop - start,)) for state in states])
 
 
 class _Lookout:

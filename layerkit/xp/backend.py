@@ -210,6 +210,26 @@ class Backend(ABC):
         check_value("assign_add", state, value)
         state[...] = state + value
 
+    def in_tiles(
+        self, function: Callable[[Backend, Sequence[Any], tuple[Any, ...]], None], states: Sequence[Any], scalars: Any
+    ) -> None:
+        """Call ``function(xp, states, scalars)``, which treats each element of flat state by itself.
+
+        States longer than `tile_size` are cut: intermediate results then stay in the processor's cache.
+
+        Args:
+            function: it writes into the states it is given, and nowhere else, and draws no random numbers.
+            states: flat state, all of one length.
+            scalars: what else it computes with: arrays of shape (), numbers and None, in tuples or not.
+        """
+        size, tile = states[0].shape[0], self.tile_size
+        if tile is None or size <= tile:
+            function(self, states, scalars)
+            return
+        for start in range(0, size, tile):
+            stop = min(start + tile, size)
+            function(self, [self.view(state, start, stop, (stop - start,)) for state in states], scalars)
+
     def random_bits(self, key: tuple[int, int], counter: Array, size: int) -> Array:
         """Return `size` words of 32 random bits, as a flat uint32 array: the same on every backend.
 

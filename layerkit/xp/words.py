@@ -83,6 +83,6 @@ NETWORK_WORDS = (
 )
 
 MACHINE_WORDS = (
-    *("asarray", "to_numpy", "owns", "devices", "on_device", "state", "view", "assign", "assign_add", "random_bits"),
-    *("capture", "synchronize"),
+    *("asarray", "to_numpy", "owns", "devices", "on_device", "state", "view", "assign", "assign_add", "in_tiles"),
+    *("random_bits", "capture", "synchronize"),
 )
