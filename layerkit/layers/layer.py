@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from layerkit import constraints, initializers, regularizers
-from layerkit.changes import note_move
+from layerkit.changes import moves, note_move
 from layerkit.checks import check_count, check_flag, check_lengths, check_name, fits, is_a, shown
 from layerkit.configurable import Configurable, parameters
 from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
@@ -18,7 +18,7 @@ from layerkit.program.array import recorder_of
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend, backend_of
-from layerkit.xp.state import HoldsState, Variable, awaiting
+from layerkit.xp.state import HoldsState, Variable, awaiting, move
 from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
@@ -108,12 +108,13 @@ class Layer(HoldsState, Configurable):
     takes_input_gradient: ClassVar[bool] = False
 
     # Children are attributes too, or items of such; where a layer lives shows in its state.
-    _bookkeeping = frozenset({"built", "declared_input_shape", "_children", "_home", "_input_shape"})
+    _bookkeeping = frozenset({"built", "declared_input_shape", "_at_home", "_children", "_home", "_input_shape"})
 
     _variables: dict[str, Variable]
     _streams: dict[str, RandomStream]
     _children: dict[str, Layer]
     _home: Home | None
+    _at_home: int | None
     _input_shape: Shapes
     _name: str | None
     _dtype: str | None
@@ -133,6 +134,7 @@ class Layer(HoldsState, Configurable):
             _bound={},
             _children={},
             _home=None,
+            _at_home=None,
             declared_input_shape=None,
             activity_regularizer=None,
         )
@@ -611,13 +613,36 @@ class Layer(HoldsState, Configurable):
             self.build(input_shape)
 
     def to(self, xp: str | Backend) -> Self:
-        """Move all weights and counters to another backend: ``layer.to("cupy:0")``."""
+        """Move all weights and counters to another backend: ``layer.to("cupy:0")``.
+
+        Raises:
+            UnknownNameError, BackendUnavailableError: there is no such backend; nothing was moved. Nor is anything
+                where an error arises on the way (a device that is full, say).
+        """
         target = backend(xp)
-        for variable in self.variables:
-            variable.move(target)
-        for layer in self.walk():
-            layer._home = layer.home._replace(xp=target)
+        move(self.variables, target)
+        self._live_on(target)
         return self
+
+    def _live_on(self, xp: Backend) -> None:
+        for layer in self.walk():
+            layer._home = layer.home._replace(xp=xp)
+
+    def check_home(self) -> None:
+        """Check that all weights and counters are on the layer's backend; looked at again when any state was moved.
+
+        Raises:
+            MixedBackendsError: some are not: a layer inside was moved by itself, or with another model that shares it.
+        """
+        if self._at_home == moves():
+            return
+        for variable in self.variables:
+            if variable.xp is not self.xp:
+                raise MixedBackendsError(
+                    f"{self.name}: a model and its layers must live on one backend. Received: {variable.path} on "
+                    f"{variable.xp}, in a model on {self.xp}. Move it all with {self.name}.to({str(self.xp)!r})."
+                )
+        self._at_home = moves()
 
     def walk(self) -> Iterator[Layer]:
         """Yield this layer and all layers inside it; one that stands in two places comes twice."""
@@ -679,6 +704,7 @@ class Layer(HoldsState, Configurable):
             if self._home is None:
                 self.settle(Home(xp, self.dtype, fresh_seed(), self.name))
             self.build_in_place(of_any_batch(shape_of(x)))
+        self.check_home()
         xp = self.xp if self.variables else owner or self.xp
         recorder = active_recorder()
         if recorder is not None and recorder.root is getattr(xp, "root", xp):

@@ -10,7 +10,7 @@ from layerkit.losses.loss import spread
 from layerkit.names import snake_case
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.registry import backend, backend_of
-from layerkit.xp.state import HoldsState, Variable
+from layerkit.xp.state import HoldsState, Variable, move
 
 if TYPE_CHECKING:
     from typing import Self
@@ -144,8 +144,7 @@ class Metric(HoldsState, Configurable):
         """Move the totals to another backend."""
         target = backend(xp)
         if target is not self.xp:
-            for variable in self._variables:
-                variable.move(target)
+            move(self._variables, target)
             self.xp = target
         return self
 

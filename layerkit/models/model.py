@@ -26,7 +26,7 @@ from layerkit.training.progress import Progress, check_verbose
 from layerkit.training.step import Inference, Step
 from layerkit.xp.random import check_seed, fresh_seed
 from layerkit.xp.registry import backend as find_backend
-from layerkit.xp.state import pack
+from layerkit.xp.state import move, pack
 
 if TYPE_CHECKING:
     import os
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from layerkit.models.explain import Explanation
     from layerkit.models.gradients import GradientTable
     from layerkit.optimizers import Optimizer
-    from layerkit.xp import Array, Backend
+    from layerkit.xp import Array, Backend, Variable
 
 
 class Model(Layer):
@@ -133,18 +133,20 @@ class Model(Layer):
 
     def pack(self) -> None:
         """Lay the weights side by side in memory, so that an optimizer reaches them in one call."""
-        pack([variable for variable in self.weights if variable.trainable], self.xp)
+        pack(self._packed(), self.xp)
+
+    def _packed(self) -> list[Variable]:
+        return [variable for variable in self.weights if variable.trainable]
 
     @override
     def to(self, xp: str | Backend) -> Self:
         """Move everything to another backend: weights, optimizer slots, totals of metrics, and random state."""
-        target = find_backend(xp)
-        super().to(target)
-        self.pack()
-        if self._step is not None:
-            self._step.optimizer.move(target)
-            for metric in self._step.all_metrics:
-                metric.to(target)
+        target, step = find_backend(xp), self._step
+        held = [] if step is None else step.held()
+        move([*self.variables, *held], target, together=self._packed())
+        self._live_on(target)
+        if step is not None:
+            step.move(target)
         return self
 
     # Compiling.

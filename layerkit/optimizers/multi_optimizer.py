@@ -156,17 +156,20 @@ class MultiOptimizer(Optimizer):
         self._optimizers = tuple(dict.fromkeys(self._served.values()))
         for optimizer in self.optimizers:
             optimizer.build(self._of(optimizer, self._parameters))
-        if self._parameters:
-            self.move(self._parameters[0].xp)
+        if self._optimizers:
+            self.move(self._optimizers[0].xp)
         self.built = True
 
     def _of(self, optimizer: Optimizer, variables: Iterable[Variable]) -> list[Variable]:
         return [variable for variable in variables if self._served[variable] is optimizer]
 
     @override
+    def held(self) -> list[Variable]:
+        return [self._iterations, *[variable for optimizer in self.optimizers for variable in optimizer.held()]]
+
+    @override
     def move(self, xp: Backend) -> None:
-        self.xp = xp
-        self._iterations.move(xp)
+        super().move(xp)
         for optimizer in self.optimizers:
             optimizer.move(xp)
 

@@ -14,7 +14,7 @@ from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import call_it, snake_case
 from layerkit.xp.registry import backend
-from layerkit.xp.state import State, Stretch, Variable, pack
+from layerkit.xp.state import State, Stretch, Variable, move, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -256,6 +256,10 @@ class Optimizer(Configurable):
         slots = [vector for vectors in self._vectors.values() for name, vector in vectors.items() if name != "gradient"]
         return [self._iterations, self._learning_rate, *self.own_state(), *slots]
 
+    def held(self) -> list[Variable]:
+        """Return all arrays that it holds: the state, and the vectors in which gradients are put."""
+        return [*self.variables, *[vectors["gradient"] for vectors in self._vectors.values()]]
+
     @property
     def _slots(self) -> tuple[str, ...]:
         """The slots of the rule, and those that averages and sums of gradients need."""
@@ -267,7 +271,9 @@ class Optimizer(Configurable):
 
     def build(self, variables: Iterable[Variable]) -> None:
         """Take charge of these parameters: allocate gradients and slots. Those known already keep theirs."""
+        variables = list(variables)
         fresh = [variable for variable in variables if variable not in self._offsets]
+        self._follow(variables)
         active = self._slots
         if (
             self.built
@@ -275,15 +281,7 @@ class Optimizer(Configurable):
             and all(tuple(vectors) == ("gradient", *active) for vectors in self._vectors.values())
         ):
             return
-        homes = list(dict.fromkeys(str(variable.xp) for variable in (*self._parameters, *fresh)))
-        if len(homes) > 1:
-            raise MixedBackendsError(
-                f"{self.name}: an optimizer serves variables of one backend. Received: variables on "
-                f"{' and '.join(homes)}. Give each model an optimizer of its own."
-            )
         self._parameters += fresh
-        if self._parameters:
-            self.move(self._parameters[0].xp)
         self.built = True
         for dtype in {variable.dtype: None for variable in self._parameters}:
             group = [variable for variable in self._parameters if variable.dtype == dtype]
@@ -299,6 +297,19 @@ class Optimizer(Configurable):
                     if variable.dtype == dtype:
                         self._begin(name, vectors[name], variable)
             self._vectors[dtype] = vectors
+
+    def _follow(self, variables: Sequence[Variable]) -> None:
+        """Move to where these parameters are, if they are all that it serves."""
+        homes = list(dict.fromkeys(variable.xp for variable in variables))
+        if len(homes) == 1 and homes[0] is not self.xp:
+            homes = list(dict.fromkeys(variable.xp for variable in (*self._parameters, *variables)))
+        if len(homes) > 1:
+            raise MixedBackendsError(
+                f"{self.name}: an optimizer serves variables of one backend. Received: variables on "
+                f"{' and '.join(map(str, homes))}. Give each model an optimizer of its own."
+            )
+        if homes:
+            self.move(homes[0])
 
     def _lay_out(self, name: str, variables: Sequence[Variable]) -> int:
         """Give each parameter its place in a vector; return the length of the vector."""
@@ -321,11 +332,8 @@ class Optimizer(Configurable):
 
     def move(self, xp: Backend) -> None:
         """Move all state to another backend."""
+        move(self.held(), xp)
         self.xp = xp
-        for variable in self.variables:
-            variable.move(xp)
-        for vectors in self._vectors.values():
-            vectors["gradient"].move(xp)
 
     def gradient(self, variable: Variable) -> State:
         """Return the state that holds this parameter's gradient: a stretch of the gradient vector."""

@@ -299,6 +299,8 @@ def evaluate(
     for index, (x, y, weight) in enumerate(batches.epoch()):
         if follows_begin:
             callbacks("on_test_batch_begin", index)
+        if follows_begin or follows_end:
+            step.look_again()
         step.test(x, y, weight)
         if follows_end:
             batch_logs = BatchLogs(step.logs)
@@ -317,7 +319,6 @@ def evaluate(
 @_overflow_is_right
 def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress: Progress) -> NDArray[Any]:
     """Return the outputs of one pass over the data, on the host."""
-    xp = step.xp
     step.look_again()
     callbacks("on_predict_begin")
     follows_begin, follows_end = (callbacks.cares_for(f"on_predict_batch_{moment}") for moment in ("begin", "end"))
@@ -326,7 +327,9 @@ def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress
     for index, (x, _, _) in enumerate(batches.epoch()):
         if follows_begin:
             callbacks("on_predict_batch_begin", index)
-        kept = outputs.add(xp.to_numpy(step.predict(x)), len(x))
+        if follows_begin or follows_end:
+            step.look_again()
+        kept = outputs.add(step.xp.to_numpy(step.predict(x)), len(x))
         if follows_end:
             callbacks("on_predict_batch_end", index, logs={"outputs": kept})
         if progress.clock() >= progress.due:

@@ -42,6 +42,7 @@ class Trainable(Protocol):
     def weights(self) -> list[Variable]: ...
     @property
     def variables(self) -> list[Variable]: ...
+    def check_home(self) -> None: ...
     def walk(self) -> Iterator[Layer]: ...
     def named_weights(self) -> dict[str, Variable]: ...
     def run_forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]: ...
@@ -117,6 +118,7 @@ class Step:
 
     def plan(self) -> None:
         """Prepare for the weights that are trainable now, where they are now."""
+        self.model.check_home()
         slots = self.optimizer.active_slots()  # a momentum that is set later needs its slot
         if self._planned == moves() and self._slots == slots:
             return
@@ -129,6 +131,7 @@ class Step:
             (name, self.optimizer.gradient(variable)) for name, variable in named.items() if variable in chosen
         ]
         self._constrained = [variable for variable in trainable if variable.constraint is not None]
+        self._totals.arrange()  # now, and not at the epoch's end: what is recorded holds as long as nothing moves
         self._planned, self._slots = moves(), slots
 
     def _with_regularizers(self) -> dict[Variable, str]:
@@ -152,11 +155,24 @@ class Step:
 
     def reset(self) -> None:
         """Forget all batches."""
+        for metric in self.all_metrics:
+            metric.to(self.xp)  # one that another model measures, too, may have moved with that
         self._totals.reset()
 
     def logs(self) -> dict[str, float]:
         """Read the loss and the metrics from the device."""
         return self._totals.logs()
+
+    def held(self) -> list[Variable]:
+        """Return the state that is not the model's: of the optimizer and of the metrics."""
+        totals = [variable for metric in self.all_metrics for variable in metric.variables]
+        return [*self.optimizer.held(), *totals]
+
+    def move(self, xp: Backend) -> None:
+        """Move the optimizer and the metrics to another backend."""
+        self.optimizer.move(xp)
+        for metric in self.all_metrics:
+            metric.to(xp)
 
     # What a captured step is told.
 
@@ -191,6 +207,7 @@ class Step:
 
     def look_again(self) -> None:
         """Before the next step, look whether what it depends on is as it was: a user's code has run meanwhile."""
+        self.model.check_home()
         self.training.look_again()
         self.testing.look_again()
 
@@ -319,6 +336,7 @@ class Inference:
 
     def look_again(self) -> None:
         """Before the next batch, look whether what the step depends on is as it was."""
+        self.model.check_home()
         self.predicting.look_again()
 
     def predict(self, x: Any) -> Array:

@@ -34,7 +34,10 @@ class Totals:
         # The totals of a copy lie elsewhere.
         return {**self.__dict__, "_arranged": None, "_flat": None}
 
-    def _arrange(self) -> None:
+    def arrange(self) -> None:
+        """Lay the totals of means side by side, unless they are."""
+        if self._arranged == moves():
+            return
         means = [metric for metric in self._metrics if _is_mean(metric)]
         totals = [total for metric in means for total in metric.variables]
         if means:
@@ -53,8 +56,7 @@ class Totals:
 
     def reset(self) -> None:
         """Set all totals to 0."""
-        if self._arranged != moves():
-            self._arrange()
+        self.arrange()
         if self._flat is not None:
             self._metrics[0].xp.assign(self._flat, 0)
         for metric in self._others:
@@ -62,8 +64,7 @@ class Totals:
 
     def logs(self) -> dict[str, Any]:
         """Return the number of each metric by name, read from the device."""
-        if self._arranged != moves():
-            self._arrange()
+        self.arrange()
         sums: list[float] = [] if self._flat is None else self._metrics[0].xp.to_numpy(self._flat).tolist()
         # What `MeanMetric.compute` does, in Python's numbers: on arrays of one element it takes several times as long.
         return {

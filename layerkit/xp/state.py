@@ -152,26 +152,23 @@ class Variable(State):
 
     def move(self, xp: Backend) -> None:
         """Move to another backend, out of any flat array."""
-        if xp is not self.xp:
-            self._array = xp.state(self.numpy(), self.dtype)
-            self.xp = xp
-            self.flat = None
-            self.offset = 0
-            note_move()
+        move((self,), xp)
+
+    def settle(self, xp: Backend, array: Array, flat: Array | None = None, offset: int = 0) -> None:
+        """Live in this array from now on, which may lie in a flat one."""
+        self.xp, self._array, self.flat, self.offset = xp, array, flat, offset
+        note_move()
 
     def cast(self, dtype: str) -> None:
         """Change the dtype of the array, which moves out of any flat one."""
-        self._array, self.dtype = self.xp.state(self.numpy(), dtype), dtype
-        self.flat = None
-        self.offset = 0
-        note_move()
+        self.dtype = dtype
+        self.settle(self.xp, self.xp.state(self.numpy(), dtype))
 
     def place(self, flat: Array, offset: int) -> None:
         """Move into a flat array of the same backend, from `offset` on."""
         view = self.xp.view(flat, offset, offset + self.size, self.shape)
         self.xp.assign(view, self._array)
-        self._array, self.flat, self.offset = view, flat, offset
-        note_move()
+        self.settle(self.xp, view, flat, offset)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
         return _rebuilt(*self.__reduce__()[1])
@@ -194,22 +191,49 @@ def _rebuilt(
 
 
 def pack(variables: Iterable[Variable], xp: Backend) -> None:
-    """Lay variables side by side in one flat array for each dtype, so that one call of a word can reach them all.
+    """Lay variables of this backend side by side in one flat array for each dtype: one call of a word reaches them all.
 
-    Those that already lie in a flat array of this backend stay there: an address, once given, is kept.
+    Those that already lie in a flat array stay there: an address, once given, is kept.
     """
+    fresh = [variable for variable in variables if variable.xp is xp and variable.flat is None]
+    for variable, flat, offset in _laid_out(fresh, xp):
+        variable.place(flat, offset)
+
+
+def _laid_out(variables: Iterable[Variable], xp: Backend) -> list[tuple[Variable, Array, int]]:
+    """Return a place for each variable in a new flat array for its dtype."""
     groups: dict[str, list[Variable]] = {}
     for variable in variables:
-        variable.move(xp)
-        if variable.flat is None:
-            groups.setdefault(variable.dtype, []).append(variable)
+        groups.setdefault(variable.dtype, []).append(variable)
+    places: list[tuple[Variable, Array, int]] = []
     for dtype, group in groups.items():
         size = sum(variable.size for variable in group)
         flat = xp.state(xp.zeros((size,), dtype=getattr(xp, dtype)), dtype)  # of another dtype it would be copied twice
         offset = 0
         for variable in group:
-            variable.place(flat, offset)
+            places.append((variable, flat, offset))
             offset += variable.size
+    return places
+
+
+def move(variables: Iterable[Variable], xp: Backend, *, together: Iterable[Variable] = ()) -> None:
+    """Move variables to another backend: all, or where one cannot be (for lack of memory, say), none.
+
+    Args:
+        variables: those that have an array of their own there.
+        xp: the backend.
+        together: those that are laid side by side there, as by `pack`.
+    """
+    packed = {variable: None for variable in together if variable.xp is not xp}
+    single = {variable: None for variable in variables if variable.xp is not xp and variable not in packed}
+    ready: list[tuple[Variable, Array, Array | None, int]] = []
+    for variable, flat, offset in _laid_out(packed, xp):
+        view = xp.view(flat, offset, offset + variable.size, variable.shape)
+        xp.assign(view, xp.asarray(variable.xp.to_numpy(variable.array), variable.dtype))
+        ready.append((variable, view, flat, offset))
+    ready += [(each, xp.state(each.xp.to_numpy(each.array), each.dtype), None, 0) for each in single]
+    for variable, array, flat, offset in ready:
+        variable.settle(xp, array, flat, offset)
 
 
 class HoldsState:

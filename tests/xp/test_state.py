@@ -9,9 +9,10 @@ import re
 import numpy as np
 import pytest
 
+from layerkit.changes import moves
 from layerkit.errors import DataError, ShapeError
 from layerkit.xp import Variable, backend
-from layerkit.xp.state import HoldsState, pack
+from layerkit.xp.state import HoldsState, move, pack
 
 VALUES = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
@@ -155,12 +156,41 @@ def test_an_address_once_given_is_kept(xp):
     assert late.flat is not flats[0]
 
 
-def test_packing_moves_to_the_backend(xp):
-    variables = made(backend("numpy"))
-    pack(variables, backend("numpy"))
+def test_variables_move_together(xp):
+    """Those that lie side by side do so there; packing leaves alone what lives elsewhere."""
+    source = backend("strict:1")
+    variables = made(source)
+    pack(variables, source)
+    before = [variable.numpy() for variable in variables]
     pack(variables, xp)
+    assert {variable.xp for variable in variables} == {source}
+    move(variables, xp, together=variables[:4])
     assert all(variable.xp is xp and xp.owns(variable.value) for variable in variables)
+    for variable, values in zip(variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), values)
     np.testing.assert_array_equal(xp.to_numpy(variables[0].flat), [1, 2, 3, 4, 5, 6, 9, 10, 11])
+    assert [variable.flat is None for variable in variables] == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize("fits", range(4))
+def test_variables_of_which_one_cannot_move_stay_where_they_are(xp, fits, monkeypatch):
+    variables = made(xp)
+    pack(variables[:4], xp)
+    before, at = [variable.array for variable in variables], moves()
+    full = backend("strict:1")
+    state, calls = full.state, iter(range(fits))
+
+    def until_full(values, dtype):
+        if next(calls, None) is None:
+            raise MemoryError("full")
+        return state(values, dtype)
+
+    monkeypatch.setattr(full, "state", until_full)
+    with pytest.raises(MemoryError, match="full"):
+        move(variables, full, together=variables[:4])
+    assert moves() == at
+    assert all(variable.xp is xp for variable in variables)
+    assert all(variable.array is array for variable, array in zip(variables, before, strict=True))
 
 
 def test_a_variable_that_moves_leaves_its_flat_array(xp):
