@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from layerkit.checks import is_a
 from layerkit.configurable import Configurable, argument_names
 from layerkit.errors import ArgumentError
-from layerkit.names import call_it
+from layerkit.names import call_it, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,19 +122,67 @@ class Callback(Configurable):
 class CallbackList:
     """Calls every callback that defines a moment, and no other: an empty moment costs one look-up.
 
+    Each moment is a method, for training loops of one's own: ``callbacks.on_epoch_end(epoch, logs)``.
+
     Args:
         callbacks: in the order in which they are called.
+        add_history: whether a `History` is added behind them, unless there is one.
+        add_progbar: not offered: only `fit`, `evaluate` and `predict` draw how they go.
         model: what they are to know as `model`.
         params: what they are to know as `params`.
+
+    Raises:
+        ArgumentError: one is no callback, or `add_progbar` is set.
     """
 
-    def __init__(self, callbacks: Iterable[Any], model: Any, params: Mapping[str, Any]) -> None:
-        self.callbacks: list[Any] = list(callbacks)
+    def __init__(
+        self,
+        callbacks: Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        if add_progbar:
+            raise ArgumentError(
+                "CallbackList: progress is drawn by fit, evaluate and predict alone. Received: add_progbar=True."
+            )
+        self.callbacks: list[Any] = check_callbacks(callbacks)
+        if add_history:
+            from layerkit.callbacks.history import History  # which is a Callback
+
+            if not any(isinstance(callback, History) for callback in self.callbacks):
+                self.callbacks.append(History())
+        self._moments: dict[str, list[Callable[..., None]]] = {}  # filled as moments come
+        if model is not None:
+            self.set_model(model)
+        if params:
+            self.set_params(params)
+
+    def append(self, callback: Any) -> None:
+        """Add a callback behind the others."""
+        self.callbacks += check_callbacks(callback)
+        self._moments.clear()
+
+    def set_model(self, model: Any) -> None:
+        """Hand the model to all of them."""
         for callback in self.callbacks:
             callback.set_model(model)
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Hand the parameters to all of them."""
         for callback in self.callbacks:
             callback.set_params(params)
-        self._moments: dict[str, list[Callable[..., None]]] = {}  # filled as moments come
+
+    def __getattr__(self, moment: str) -> Callable[..., None]:
+        if moment not in MOMENTS:
+            raise AttributeError(f"CallbackList has no attribute {moment!r}. {nearest(moment, MOMENTS)}")
+
+        def tell(*given: Any, logs: Logs | None = None) -> None:
+            *index, logs = given if given and not is_a(given[-1], int) else (*given, logs)
+            self(moment, *index, logs=logs)
+
+        return tell
 
     def methods(self, moment: str) -> list[Callable[..., None]]:
         """Return the methods that define this moment, in order."""

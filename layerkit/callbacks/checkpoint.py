@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import override
 
 from layerkit.callbacks.callback import Callback, Logs
-from layerkit.callbacks.improvement import improves, rises
+from layerkit.callbacks.improvement import improves, monitored, rises
 from layerkit.checks import check_count, check_flag, check_number, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError
 
@@ -85,6 +84,7 @@ class ModelCheckpoint(Callback):
         if initial_value_threshold is not None:
             self.best = check_number(name, initial_value_threshold=initial_value_threshold)
         self.saved: list[Path] = []
+        self._is_known = False
         self._epoch = 0
         self._batches = 0
         self._epochs = 0
@@ -152,14 +152,10 @@ class ModelCheckpoint(Callback):
             self.saved.pop(0).unlink(missing_ok=True)
 
     def _is_best(self, logs: Logs) -> bool:
-        value = logs.get(self.monitor)
+        value = monitored("ModelCheckpoint", logs, self.monitor, known=self._is_known)
         if value is None:
-            warnings.warn(
-                f"ModelCheckpoint: monitor must be among the logs. Received: monitor={self.monitor!r}, "
-                f"logs of {', '.join(logs)}. Names that begin with 'val_' need validation data.",
-                stacklevel=2,
-            )
             return False
+        self._is_known = True
         if not improves(value, self.best, rising=self._rising):
             return False
         self.best = value

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from layerkit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Words in the names of numbers of which less is better, and of those of which more is.
 _FALLING = {"loss", "error", "mse", "mae", "mape", "msle", "rmse", "crossentropy", "entropy", "divergence", "hinge"}
@@ -37,3 +42,27 @@ def improves(value: float, reference: float | None, *, rising: bool, min_delta: 
     if reference is None:
         return not math.isnan(value)
     return value > reference + min_delta if rising else value < reference - min_delta
+
+
+def monitored(owner: str, logs: Mapping[str, Any] | None, monitor: str, *, known: bool) -> float | None:
+    """Return a number of the logs; None where it is not among them, which is warned of unless it is known already.
+
+    Known it is where it was there before: with `validation_freq`, some epochs have no validation.
+
+    Raises:
+        ArgumentError: what stands there is several numbers.
+    """
+    value = (logs or {}).get(monitor)
+    if value is None:
+        if not known:
+            warnings.warn(
+                f"{owner}: monitor must be among the logs. Received: monitor={monitor!r}, logs of "
+                f"{', '.join(logs or ())}. Names that begin with 'val_' need validation data.",
+                stacklevel=3,
+            )
+        return None
+    if getattr(value, "ndim", 0):  # a metric of several numbers
+        raise ArgumentError(
+            f"{owner}: monitor must name one number. Received: monitor={monitor!r}, of shape {value.shape}"
+        )
+    return float(value)

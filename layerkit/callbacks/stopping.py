@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-import warnings
 from typing import Any, Literal
 
 from typing_extensions import override
 
 from layerkit.callbacks.callback import Callback, Logs
-from layerkit.callbacks.improvement import improves, rises
+from layerkit.callbacks.improvement import improves, monitored, rises
 from layerkit.checks import check_count, check_number
 
 
@@ -79,16 +78,8 @@ class EarlyStopping(Callback):
 
     @override
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        value = (logs or {}).get(self.monitor)
-        if value is None:
-            if self.best is None:  # else it is there in some epochs: validation_freq
-                warnings.warn(
-                    f"EarlyStopping: monitor must be among the logs. Received: monitor={self.monitor!r}, "
-                    f"logs of {', '.join(logs or ())}. Names that begin with 'val_' need validation data.",
-                    stacklevel=2,
-                )
-            return
-        if epoch < self.start_from_epoch:
+        value = monitored("EarlyStopping", logs, self.monitor, known=self.best is not None)
+        if value is None or epoch < self.start_from_epoch:
             return
         self.wait += 1
         if self._improves(value, self.best):

@@ -481,7 +481,7 @@ class Model(Layer):
             position = backup.restore(self, run, others, epochs)
             if position is not None:
                 initial_epoch = epochs if position.stopped else position.epoch
-        called = CallbackList(chosen, self, {"verbose": verbose, "epochs": epochs, "steps": steps})
+        called = CallbackList(chosen, model=self, verbose=verbose, epochs=epochs, steps=steps)
         order: Callable[[int], Any] | None = None
         if shuffle and isinstance(data, ArrayData) and data.steps > 1:
             passes = loop.row_order(self.seed or 0, data.rows)
@@ -538,7 +538,7 @@ class Model(Layer):
             data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="evaluate")
             self._prepare(step, data, training=False)
         batches = loop.Batches(data, steps)
-        called = CallbackList(chosen, self, {"verbose": verbose, "epochs": 1, "steps": batches.count})
+        called = CallbackList(chosen, model=self, verbose=verbose, epochs=1, steps=batches.count)
         with Progress(verbose, batches.count) as progress:
             logs = loop.evaluate(step, batches, called, progress)
         return logs if return_dict else _as_keras_does(logs)
@@ -572,7 +572,7 @@ class Model(Layer):
             )
             self.build_for(data.row_shapes()[0])
         batches = loop.Batches(data, steps)
-        called = CallbackList(chosen, self, {"verbose": verbose, "epochs": 1, "steps": batches.count})
+        called = CallbackList(chosen, model=self, verbose=verbose, epochs=1, steps=batches.count)
         with Progress(verbose, batches.count) as progress:
             return loop.predict(self.inference, batches, called, progress)
 

@@ -199,10 +199,18 @@ class MultiOptimizer(Optimizer):
         )
 
     @override
+    def swap_averages(self, var_list: Iterable[Variable], *, in_place: bool) -> None:
+        known = [variable for variable in var_list if variable in self._served]
+        for optimizer in self.optimizers:
+            optimizer.swap_averages(self._of(optimizer, known), in_place=in_place)
+        self.averages_in_place = in_place
+
+    @override
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         known = [variable for variable in var_list if variable in self._served]
         for optimizer in self.optimizers:
             optimizer.finalize_variable_values(self._of(optimizer, known))
+        self.averages_in_place = False
 
 
 _NO_RATE = (

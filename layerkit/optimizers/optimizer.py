@@ -76,8 +76,13 @@ class Optimizer(Configurable):
     elementwise: ClassVar[bool] = True
     """Whether the rule treats each element by itself, so that it may run over many parameters at once."""
 
+    averages_in_place: bool = False
+    """Whether parameters and averages have changed places: see `swap_averages`."""
+
     # What is planned follows from the parameters and the vectors.
-    _bookkeeping = frozenset({"built", "_gradients", "_offsets", "_parameters", "_places", "_segments"})
+    _bookkeeping = frozenset(
+        {"averages_in_place", "built", "_gradients", "_offsets", "_parameters", "_places", "_segments"}
+    )
 
     def __init__(
         self,
@@ -238,12 +243,33 @@ class Optimizer(Configurable):
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """Put the averages in the place of these parameters, if `use_ema` is set. `fit` does so at its end."""
         if self.use_ema and self.built:
+            variables = list(var_list)
+            if self.averages_in_place:
+                self.swap_averages(variables, in_place=False)
+            with self.xp.on_device():
+                for variable in variables:
+                    self.xp.assign(variable.value, self._average_of(variable))
+
+    def swap_averages(self, var_list: Iterable[Variable], *, in_place: bool) -> None:
+        """Let these parameters and their averages change places, if `use_ema` is set.
+
+        Args:
+            var_list: the parameters; those that the optimizer does not know stay as they are.
+            in_place: whether it is the averages that are in the parameters' place then.
+        """
+        if self.use_ema and self.built:
             with self.xp.on_device():
                 for variable in var_list:
-                    start = self._offsets[variable]
-                    average = self._vectors[variable.dtype]["average"].value
-                    average = self.xp.view(average, start, start + variable.size, variable.shape)
-                    self.xp.assign(variable.value, average)
+                    if variable in self._offsets:
+                        average, kept = self._average_of(variable), self.xp.state(variable.value, variable.dtype)
+                        self.xp.assign(variable.value, average)
+                        self.xp.assign(average, kept)
+            self.averages_in_place = in_place
+
+    def _average_of(self, variable: Variable) -> Array:
+        start = self._offsets[variable]
+        average = self._vectors[variable.dtype]["average"].value
+        return self.xp.view(average, start, start + variable.size, variable.shape)
 
     @property
     def parameters(self) -> list[Variable]:
@@ -325,8 +351,13 @@ class Optimizer(Configurable):
 
     def _begin(self, name: str, vector: Variable, variable: Variable) -> None:
         place = self._places[name].get(variable)
-        first = None if place is None or name not in self.slot_names else self.first_slot(self.xp, name, variable)
-        if place is not None and first is not None:
+        if place is None:
+            return
+        if name == "average":  # of one that is frozen, and joins late, it is the value that it has had so far
+            first = variable.value
+        else:
+            first = self.first_slot(self.xp, name, variable) if name in self.slot_names else None
+        if first is not None:
             start, shape = place
             self.xp.assign(self.xp.view(vector.value, start, start + math.prod(shape), shape), first)
 

@@ -1,10 +1,11 @@
-"""Record what Keras tells its callbacks, and when its EarlyStopping stops, into keras.json beside this script.
+"""Record what Keras tells its callbacks, and what they do: stops, learning rates, files, into keras.json beside this.
 
 Run with Keras on JAX installed: ``python tests/callbacks/make_keras_json.py``. The tests only read the file.
 """
 
 import json
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -112,9 +113,10 @@ EARLY_STOPPING = [
 
 
 class Model:
-    """Has the number of the last epoch for its only weight."""
+    """Has the number of the last epoch for its only weight, and an optimizer."""
 
-    def __init__(self):
+    def __init__(self, learning_rate=0.1):
+        self.optimizer = keras.optimizers.SGD(learning_rate)
         self.stop_training = False
         self.weight = None
 
@@ -149,6 +151,96 @@ def early_stopping(values, arguments):
     }
 
 
+PLATEAU = [
+    (FALLING, {"patience": 1}),
+    (FALLING, {"patience": 2, "factor": 0.5}),
+    (FALLING, {"patience": 0, "factor": 0.5, "cooldown": 2}),
+    (FALLING, {"patience": 1, "factor": 0.5, "cooldown": 3, "min_lr": 0.03}),
+    (FALLING, {"patience": 2, "factor": 0.2, "min_delta": 0.06}),
+    (FALLING, {"patience": 2, "factor": 0.2, "min_delta": 0}),
+    (FALLING, {"patience": 3, "factor": 0.5, "mode": "max"}),
+    (RISING, {"patience": 2, "factor": 0.5, "mode": "max"}),
+    (RISING, {"patience": 2, "factor": 0.5, "mode": "max", "cooldown": 1, "min_delta": 0.05}),
+    ([1.0] * 8, {"patience": 1, "factor": 0.1, "min_lr": 0.001}),
+    ([1.0] * 8, {"patience": 3, "factor": 0.0}),
+    ([1.0] * 8, {"patience": 1, "factor": 0.5, "min_lr": 0.1}),
+    ([1.0, NAN, NAN, 0.5, 0.6], {"patience": 2}),
+    ([2.0, None, 2.0, None, 2.0, None, 1.0, None], {"patience": 2, "factor": 0.5}),
+]
+
+
+def plateau(values, arguments):
+    """Give ReduceLROnPlateau one value an epoch, and return the learning rate in the logs of each, and after all."""
+    callback, model = keras.callbacks.ReduceLROnPlateau(**arguments), Model()
+    callback.set_model(model)
+    callback.on_train_begin({})
+    rates = []
+    for epoch, value in enumerate(values):
+        logs = {} if value is None else {"val_loss": value}
+        logs["loss"] = 0.0  # Keras takes empty logs for none
+        callback.on_epoch_end(epoch, logs)
+        rates.append(logs["learning_rate"])
+    return {"rates": rates, "last": float(model.optimizer.learning_rate), "wait": callback.wait}
+
+
+SCHEDULES = ["lambda epoch, rate: rate if epoch < 3 else rate * 0.5", "lambda epoch: 0.1 / (epoch + 1)"]
+
+
+def scheduler(schedule, epochs=6):
+    """Return the learning rate that is set for each epoch."""
+    callback, model = keras.callbacks.LearningRateScheduler(eval(schedule)), Model()
+    callback.set_model(model)
+    rates = []
+    for epoch in range(epochs):
+        callback.on_epoch_begin(epoch)
+        logs = {"loss": 0.0}
+        callback.on_epoch_end(epoch, logs)
+        rates.append(logs["learning_rate"])
+    return rates
+
+
+CSV = [
+    ({}, [{"loss": 0.5, "accuracy": 0.25}, {"loss": 0.1, "accuracy": 1.0}]),
+    ({}, [{"loss": 0.5, "val_loss": 1e-07}, {"loss": 12345678.9}]),
+    ({}, [{"loss": 0.5}, {"loss": 0.25, "val_loss": 0.75, "more": 1}]),
+    ({"separator": ";"}, [{"loss": 0.5, "note": "a;b"}, {"loss": 0.25, "note": 'say "a"'}]),
+    ({"separator": "\t"}, [{"loss": 0.5, "scores": [0.25, 0.75]}]),
+]
+
+
+def csv_bytes(arguments, epochs, appended):
+    """Return what CSVLogger writes, in one training or in two."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.csv"
+        for append in (False, True) if appended else (False,):
+            callback = keras.callbacks.CSVLogger(path, append=append, **arguments)
+            callback.on_train_begin()
+            for epoch, logs in enumerate(epochs):
+                callback.on_epoch_end(epoch, logs)
+            callback.on_train_end()
+        return path.read_bytes().decode()
+
+
+def averages(swap_on_epoch):
+    """Return the validation losses, and the last weights, of a model whose averages are measured."""
+    x = np.linspace(-1, 1, 12).reshape(6, 2)
+    y = x[:, :1] * 2 + 1
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.2, use_ema=True, ema_momentum=0.8), "mse")
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch)
+    between = []
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: between.append(model.get_weights()))
+    history = model.fit(
+        x, y, batch_size=6, epochs=5, shuffle=False, verbose=0, validation_data=(x, y), callbacks=[swap, look]
+    )
+    return {
+        "loss": history.history["loss"],
+        "val_loss": history.history["val_loss"],
+        "between": [[weight.tolist() for weight in weights] for weights in between],
+        "last": [weight.tolist() for weight in model.get_weights()],
+    }
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     table = {
@@ -158,6 +250,21 @@ if __name__ == "__main__":
             {"values": " ".join(map(str, values)), "arguments": arguments, "result": early_stopping(values, arguments)}
             for values, arguments in EARLY_STOPPING
         ],
+        "plateau": [
+            {"values": " ".join(map(str, values)), "arguments": arguments, "result": plateau(values, arguments)}
+            for values, arguments in PLATEAU
+        ],
+        "schedules": [{"schedule": schedule, "rates": scheduler(schedule)} for schedule in SCHEDULES],
+        "csv": [
+            {
+                "arguments": arguments,
+                "epochs": epochs,
+                "once": csv_bytes(arguments, epochs, appended=False),
+                "twice": csv_bytes(arguments, epochs, appended=True),
+            }
+            for arguments, epochs in CSV
+        ],
+        "averages": {str(swap_on_epoch): averages(swap_on_epoch) for swap_on_epoch in (False, True)},
     }
     lines = json.dumps(table, indent=1)
     (Path(__file__).parent / "keras.json").write_text(lines + "\n")

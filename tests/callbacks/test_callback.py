@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from layerkit import Sequential
-from layerkit.callbacks import Callback, History
+from layerkit.callbacks import Callback, History, LambdaCallback
 from layerkit.callbacks.callback import MOMENTS, CallbackList
 from layerkit.errors import ArgumentError, NotReadyError
 from layerkit.layers import Dense
@@ -313,12 +313,38 @@ def test_moments_that_nobody_defines_are_not_called() -> None:
     class BatchOnly(Callback):
         def on_batch_end(self, batch: int, logs: Any = None) -> None: ...
 
-    called = CallbackList([History(), BatchOnly()], None, {})
+    called = CallbackList([History(), BatchOnly()])
     assert [moment for moment in MOMENTS if called.cares_for(moment)] == [
         "on_train_begin",
         "on_epoch_end",
         "on_train_batch_end",
     ]
+
+
+def test_a_list_of_callbacks_serves_a_training_loop_of_ones_own() -> None:
+    """As Keras's does."""
+    calls: list[Any] = []
+    note = LambdaCallback(
+        on_train_begin=lambda logs: calls.append(logs),
+        on_epoch_begin=lambda epoch, logs: calls.append((epoch, logs)),
+        on_train_batch_end=lambda batch, logs: calls.append((batch, logs)),
+    )
+    model = small_model()
+    called = CallbackList(note, add_history=True, model=model, epochs=1, steps=2, verbose=0)
+    assert note.params == {"epochs": 1, "steps": 2, "verbose": 0}
+    assert note.model is model
+    called.on_train_begin()
+    called.on_epoch_begin(0)
+    called.on_train_batch_end(0, {"loss": 1.0})
+    called.on_train_batch_end(1, logs={"loss": 0.5})
+    called.append(LambdaCallback(on_epoch_end=lambda epoch, logs: calls.append("appended")))
+    called.on_epoch_end(0, {"loss": 0.5})
+    assert calls == [{}, (0, {}), (0, {"loss": 1.0}), (1, {"loss": 0.5}), "appended"]
+    assert called.callbacks[1].history == {"loss": [0.5]}
+    with pytest.raises(AttributeError, match=r"no attribute 'on_epoch_over'. Did you mean 'on_epoch_end'\?"):
+        called.on_epoch_over()
+    with pytest.raises(ArgumentError, match=r"^CallbackList: progress is drawn by fit, evaluate and predict alone"):
+        CallbackList(add_progbar=True)
 
 
 def test_a_subclass_needs_no_init_of_its_base_and_may_take_any_argument() -> None:

@@ -134,6 +134,24 @@ def test_a_number_that_is_not_there_is_warned_of(tmp_path: Path) -> None:
     callback = ModelCheckpoint(tmp_path / "a.layerkit", save_best_only=True)
     with pytest.warns(UserWarning, match=r"^ModelCheckpoint: monitor must be among the logs\. Received: monitor='val_"):
         assert play(callback, [1.0]) == []
+    callback = ModelCheckpoint(tmp_path / "a.layerkit", "val_loss", save_best_only=True, initial_value_threshold=1.0)
+    with pytest.warns(UserWarning, match="^ModelCheckpoint: monitor must be among the logs"):
+        play(callback, [1.0])
+
+
+def test_epochs_without_validation_are_passed_over_in_silence(tmp_path: Path) -> None:
+    """Keras warns, and saves: over the best one."""
+    callback = ModelCheckpoint(tmp_path / "{epoch}.layerkit", monitor="loss", save_best_only=True)
+    assert play(callback, [3.0, None, 2.0, None, 4.0]) == ["1.layerkit", "3.layerkit"]
+
+
+def test_a_number_of_several_is_refused(tmp_path: Path) -> None:
+    callback = ModelCheckpoint(tmp_path / "a.layerkit", monitor="f1_score", save_best_only=True)
+    with pytest.raises(ArgumentError) as refusal:
+        callback.on_epoch_end(0, {"f1_score": np.ones(3)})
+    assert str(refusal.value) == (
+        "ModelCheckpoint: monitor must name one number. Received: monitor='f1_score', of shape (3,)"
+    )
 
 
 @pytest.mark.parametrize(
