@@ -172,6 +172,7 @@ MODELS: dict[str, Callable[[], Sequential]] = {
     "unreduced": untrained(three, first, last, optimizer="sgd", loss=losses.MeanSquaredError(reduction="none")),
     "unbuilt": untrained(first, last, optimizer="adam", loss="mse"),
     "unbuilt_custom": untrained(Doubled, last, optimizer="adam", loss="mse"),
+    "lookup": untrained(lambda: layers.Embedding(3, 2), layers.Flatten, last, optimizer="adam", loss="mse"),
     "empty": untrained(optimizer="adam", loss="mse"),
 }
 

@@ -68,6 +68,11 @@ class Embedding(Layer):
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
 
+    @property
+    @override
+    def index_count(self) -> int:
+        return self.input_dim
+
     @override
     def build(self, input_shape: Shape) -> None:
         self.embeddings = self.add_weight(

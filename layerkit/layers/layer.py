@@ -773,9 +773,17 @@ class Layer(HoldsState, Configurable):
             items = [convert(item, several=is_a(item, tuple, list) and _holds_arrays(item)) for item in x]
             return getattr(x, "_make", type(x))(items)  # pyright: ignore[reportUnknownArgumentType]
         x = as_numbers(xp, x, f"{self.name}: x")
-        if self.autocast and x.dtype != getattr(xp, self.dtype):
-            x = xp.astype(x, getattr(xp, self.dtype))
-        return x
+        dtype = self._input_dtype()
+        return x if dtype is None or x.dtype == getattr(xp, dtype) else xp.astype(x, getattr(xp, dtype))
+
+    def _input_dtype(self) -> str | None:
+        """Return the dtype to which x is converted; None if it stays as it is."""
+        return self.dtype if self.autocast else None
+
+    @property
+    def index_count(self) -> int | None:
+        """Where x holds indices, which count from 0, how many there are; None where it holds other numbers."""
+        return None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -333,6 +333,7 @@ class Model(Layer):
             loss=loss,
             input_dtype=self._input_dtype(),
             input_shape=self._input_shape,
+            index_count=self.index_count,
         )
 
     def _output_for(self, input_shape: Shape) -> Shapes:
@@ -343,9 +344,6 @@ class Model(Layer):
         if input_shape not in known:
             known[input_shape] = self.compute_output_shape(input_shape)
         return known[input_shape]
-
-    def _input_dtype(self) -> str | None:
-        return self.dtype
 
     def _prepare(self, step: Step, data: ArrayData | BatchData, *, training: bool) -> None:
         """Build the model and the metrics for this data, and check that it can be trained."""
@@ -561,6 +559,10 @@ class Model(Layer):
             steps: batches to take.
             callbacks: `Callback`s.
         """
+        if batch_size is None and steps is None and callbacks is None and type(verbose) is int and verbose == 0:
+            again = self._predict_again(x)
+            if again is not None:
+                return again
         verbose = check_verbose(verbose, "predict")
         chosen = check_callbacks(callbacks)
         _check_counts("predict", 1, batch_size=batch_size, steps=steps)
@@ -574,7 +576,11 @@ class Model(Layer):
         batches = loop.Batches(data, steps)
         called = CallbackList(chosen, model=self, verbose=verbose, epochs=1, steps=batches.count)
         with Progress(verbose, batches.count) as progress:
-            return loop.predict(self.inference, batches, called, progress)
+            outputs = loop.predict(self.inference, batches, called, progress)
+        dtype = data.one_batch_of(x) if isinstance(data, ArrayData) else None
+        if dtype is not None:
+            self.inference.accept(x, dtype)
+        return outputs
 
     @property
     def inference(self) -> Inference:
@@ -630,7 +636,12 @@ class Model(Layer):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for these rows, as a NumPy array."""
-        return self.predict(x, batch_size=_one_batch("predict_on_batch", x), verbose=0)
+        again = self._predict_again(x)
+        return self.predict(x, batch_size=_one_batch("predict_on_batch", x), verbose=0) if again is None else again
+
+    def _predict_again(self, x: Any) -> Any:
+        """Return the outputs for x if such an array was predicted whole before; None otherwise."""
+        return None if self._inference is None else loop.predict_again(self._inference, x)
 
     def program(self, name: str = "train") -> Any:
         """Return a step as it is replayed: for the largest batches that it was taken with.

@@ -68,6 +68,15 @@ class Sequential(Model):
         return [layer for _, layer in self._stack]
 
     @override
+    def _input_dtype(self) -> str | None:
+        return self._stack[0][1]._input_dtype() if self._stack else super()._input_dtype()
+
+    @property
+    @override
+    def index_count(self) -> int | None:
+        return self._stack[0][1].index_count if self._stack else None
+
+    @override
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the layers as they stand now."""
         first = [self._input] if self._input is not None and self.declared_input_shape is None else []

@@ -49,6 +49,7 @@ class Rules:
         loss: says what targets must look like; None where there are no targets.
         input_dtype: of x; None leaves integers as they are.
         input_shape: the shape of x if the model is built for it.
+        index_count: how many indices there are, where x holds indices.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Rules:
         loss: Loss | None,
         input_dtype: str | None,
         input_shape: Shape | None,
+        index_count: int | None = None,
     ) -> None:
         self.dtype = dtype
         self.loss = loss
         self.input_dtype = input_dtype
         self.input_shape = input_shape
+        self.index_count = index_count
         self._output_shape = output_shape
         self._outputs: dict[Shape, Shape] = {}
 
@@ -92,6 +95,9 @@ class Rules:
             x = x.reshape(-1, 1)  # as Keras does: a column, where the model takes rows of one number
         self.output(x)
         check_finite(x, name, self.input_dtype or self.dtype)
+        if self.index_count is not None:
+            last = self.index_count - 1
+            check_range(x, 0, last, f"{name} must hold indices, whole numbers from 0 to {last}.", whole=True)
         return x
 
     def targets(self, value: Any, x: NDArray[Any], name: str = "y") -> NDArray[Any]:
@@ -222,6 +228,11 @@ class ArrayData:
         """Return the shapes of x and y, with None for the rows."""
         y = self._y
         return (None, *self._x.array.shape[1:]), None if y is None else (None, *y.array.shape[1:])
+
+    def one_batch_of(self, x: Any) -> str | None:
+        """Return the dtype in which x is the only batch, with nothing else to be done to it; None if it is not."""
+        plain = type(x) is np.ndarray and x.dtype.kind in "fiub" and self.rules.index_count is None
+        return self._x.dtype.name if plain and self.steps == 1 and x.shape == self._x.array.shape else None
 
     def split(self, share: Any, batch_size: int | None) -> tuple[ArrayData, ArrayData]:
         """Return the first rows, and the last `share` of them, in batches of `batch_size` (by default the same)."""

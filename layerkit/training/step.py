@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from layerkit import metrics as metrics_room
 from layerkit.changes import moves
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError, UnknownNameError
@@ -11,7 +13,7 @@ from layerkit.layers.penalties import collecting, total_penalty
 from layerkit.metrics import Mean
 from layerkit.names import nearest
 from layerkit.program import inference
-from layerkit.training.capture import CapturedStep, labelled_layers, origin
+from layerkit.training.capture import MOST_PROGRAMS, CapturedStep, labelled_layers, origin
 from layerkit.training.totals import Totals
 from layerkit.training.trouble import say_where
 
@@ -316,6 +318,7 @@ class Inference:
     def __init__(self, model: Trainable, jit_compile: bool | str) -> None:
         self.model = model
         self.predicting = CapturedStep("predict", self._predict, self, jit_compile)
+        self._accepted: dict[tuple[Any, ...], str] = {}
 
     @property
     def xp(self) -> Backend:
@@ -338,6 +341,16 @@ class Inference:
         """Before the next batch, look whether what the step depends on is as it was."""
         self.model.check_home()
         self.predicting.look_again()
+
+    def accept(self, x: Any, dtype: str) -> None:
+        """Note that NumPy's arrays of this kind are a whole batch, once they are converted."""
+        if len(self._accepted) >= MOST_PROGRAMS:
+            self._accepted.clear()
+        self._accepted[x.shape, x.dtype] = dtype
+
+    def accepted(self, x: Any) -> str | None:
+        """Return the dtype to which such an array is to be converted; None if it is not known to be a whole batch."""
+        return self._accepted.get((x.shape, x.dtype)) if type(x) is np.ndarray else None
 
     def predict(self, x: Any) -> Array:
         """Return the outputs for a batch, on the model's backend."""
