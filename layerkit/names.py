@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from layerkit.errors import ArgumentError, UnknownNameError
@@ -34,29 +36,56 @@ def call_it(value: Any) -> str:
     return f" Make an object of it: {value.__name__}(…)." if isinstance(value, type) else ""
 
 
+def loaded_later(
+    package: str, modules: Mapping[str, Iterable[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of a package whose modules are loaded when one of their names is asked for.
+
+    Args:
+        package: its ``__name__``; its ``__all__`` lists every name.
+        modules: for each module that is loaded later, what it offers.
+    """
+    module_of = {name: module for module, names in modules.items() for name in names}
+
+    def load(name: str) -> Any:
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{module_of[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names() -> list[str]:
+        found = vars(sys.modules[package])
+        return sorted({*found, *found["__all__"]})
+
+    return load, names
+
+
 class Names(Generic[T]):
     """A table from names to classes, looked up as Keras does: by class name, snake case, or a short name.
 
     Args:
         base: the class of all that the table holds.
         classes: the classes; each is known by its own name and its snake case.
-        short: further names.
+        short: further names, each for a class, or for the name of one of `later`.
         accepted: what `get` takes, for its error message.
         kind: what the table holds, for error messages; by default the name of `base`.
         from_function: makes an object from a plain function, where there is a way.
-        later: names of further classes, each with a function that loads the class of this name.
+        later: names of further classes.
+        load: returns such a class by its name.
     """
 
     def __init__(
         self,
         base: type[T],
         classes: Iterable[type[T]],
-        short: Mapping[str, type[T]] | None = None,
+        short: Mapping[str, type[T] | str] | None = None,
         *,
         accepted: str,
         kind: str | None = None,
         from_function: Callable[[Any], T] | None = None,
-        later: Mapping[str, Callable[[str], type[T]]] | None = None,
+        later: Iterable[str] = (),
+        load: Callable[[str], type[T]] | None = None,
     ) -> None:
         self.base = base
         self.kind = kind or base.__name__.lower()
@@ -67,10 +96,13 @@ class Names(Generic[T]):
         for cls in self.classes:
             self._table[cls.__name__] = cls
             self._table[snake_case(cls.__name__)] = cls
-        self._table.update(short or {})
-        self._later = {
-            key: (load, name) for name, load in (later or {}).items() for key in (name, snake_case(name), name.lower())
-        }
+        self._load = load
+        self._later = {key: name for name in later for key in (name, snake_case(name))}
+        for key, found in (short or {}).items():
+            if isinstance(found, str):
+                self._later[key] = found
+            else:
+                self._table[key] = found
 
     def find(self, name: str) -> type[T]:
         """Return the class of this name.
@@ -78,9 +110,8 @@ class Names(Generic[T]):
         Raises:
             UnknownNameError: the table does not hold it.
         """
-        if name in self._later:
-            load, own = self._later[name]
-            return load(own)
+        if self._load is not None and name in self._later:
+            return self._load(self._later[name])
         try:
             return self._table[name]
         except KeyError:

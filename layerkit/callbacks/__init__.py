@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layerkit.callbacks.backup import BackupAndRestore
 from layerkit.callbacks.callback import Callback, CallbackList
 from layerkit.callbacks.history import History
+from layerkit.names import loaded_later
 
 if TYPE_CHECKING:
     from layerkit.callbacks.averages import SwapEMAWeights
@@ -18,30 +18,19 @@ if TYPE_CHECKING:
     from layerkit.callbacks.remote import RemoteMonitor
     from layerkit.callbacks.stopping import EarlyStopping, TerminateOnNaN
 
-# Those that `fit` does without are loaded when one of their names is first asked for.
-_LATER = {
-    "CSVLogger": "csv_logger",
-    "EarlyStopping": "stopping",
-    "LambdaCallback": "functions",
-    "LearningRateScheduler": "learning_rate",
-    "ModelCheckpoint": "checkpoint",
-    "ReduceLROnPlateau": "learning_rate",
-    "RemoteMonitor": "remote",
-    "SwapEMAWeights": "averages",
-    "TerminateOnNaN": "stopping",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+# Those that `fit` does without.
+__getattr__, __dir__ = loaded_later(
+    __name__,
+    {
+        "averages": ("SwapEMAWeights",),
+        "checkpoint": ("ModelCheckpoint",),
+        "csv_logger": ("CSVLogger",),
+        "functions": ("LambdaCallback",),
+        "learning_rate": ("LearningRateScheduler", "ReduceLROnPlateau"),
+        "remote": ("RemoteMonitor",),
+        "stopping": ("EarlyStopping", "TerminateOnNaN"),
+    },
+)
 
 __all__ = [
     "BackupAndRestore",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layerkit.layers.activations import (
     ELU,
@@ -40,6 +39,7 @@ from layerkit.layers.piecewise import (
 from layerkit.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.smooth import CELU, GLU, LogSigmoid, Mish, Squareplus, TanhShrink
 from layerkit.layers.sparsemax import Sparsemax
+from layerkit.names import loaded_later
 
 if TYPE_CHECKING:
     from layerkit.layers.einsum_dense import EinsumDense
@@ -79,63 +79,53 @@ if TYPE_CHECKING:
     from layerkit.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
     from layerkit.layers.wrapper import Wrapper
 
-# Families that many models do without are loaded when one of their names is first asked for.
-_FAMILIES = {
-    "einsum_dense": ("EinsumDense",),
-    "embedding": ("Embedding",),
-    "merging": (
-        *("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
-        *("add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"),
-    ),
-    "noise": (
-        "AlphaDropout",
-        "GaussianDropout",
-        "GaussianNoise",
-    ),
-    "normalization": (
-        "BatchNormalization",
-        "GroupNormalization",
-        "LayerNormalization",
-        "RMSNormalization",
-        "UnitNormalization",
-    ),
-    "padding": (
-        "Cropping1D",
-        "Cropping2D",
-        "Cropping3D",
-        "ZeroPadding1D",
-        "ZeroPadding2D",
-        "ZeroPadding3D",
-    ),
-    "plain": ("ActivityRegularization", "Identity", "Lambda"),
-    "prelu": ("PReLU",),
-    "preprocessing": ("CategoryEncoding", "Discretization", "Normalization"),
-    "rescaling": ("Rescaling",),
-    "spatial_dropout": (
-        "SpatialDropout1D",
-        "SpatialDropout2D",
-        "SpatialDropout3D",
-    ),
-    "upsampling": (
-        "UpSampling1D",
-        "UpSampling2D",
-        "UpSampling3D",
-    ),
-    "wrapper": ("Wrapper",),
-}
-_FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FAMILY_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_FAMILY_OF[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+# Families that many models do without.
+__getattr__, __dir__ = loaded_later(
+    __name__,
+    {
+        "einsum_dense": ("EinsumDense",),
+        "embedding": ("Embedding",),
+        "merging": (
+            *("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
+            *("add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"),
+        ),
+        "noise": (
+            "AlphaDropout",
+            "GaussianDropout",
+            "GaussianNoise",
+        ),
+        "normalization": (
+            "BatchNormalization",
+            "GroupNormalization",
+            "LayerNormalization",
+            "RMSNormalization",
+            "UnitNormalization",
+        ),
+        "padding": (
+            "Cropping1D",
+            "Cropping2D",
+            "Cropping3D",
+            "ZeroPadding1D",
+            "ZeroPadding2D",
+            "ZeroPadding3D",
+        ),
+        "plain": ("ActivityRegularization", "Identity", "Lambda"),
+        "prelu": ("PReLU",),
+        "preprocessing": ("CategoryEncoding", "Discretization", "Normalization"),
+        "rescaling": ("Rescaling",),
+        "spatial_dropout": (
+            "SpatialDropout1D",
+            "SpatialDropout2D",
+            "SpatialDropout3D",
+        ),
+        "upsampling": (
+            "UpSampling1D",
+            "UpSampling2D",
+            "UpSampling3D",
+        ),
+        "wrapper": ("Wrapper",),
+    },
+)
 
 __all__ = [
     "CELU",

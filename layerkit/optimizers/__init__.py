@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from layerkit.names import Names
+from layerkit.names import Names, loaded_later
 from layerkit.optimizers.adam import Adam
 from layerkit.optimizers.optimizer import Optimizer
 from layerkit.optimizers.rmsprop import RMSprop
@@ -29,37 +29,32 @@ if TYPE_CHECKING:
     from layerkit.optimizers.nadam import Nadam
     from layerkit.optimizers.schedule_free_adamw import ScheduleFreeAdamW
 
-# Those that many trainings do without are loaded when one of their names is first asked for.
+# Those that many trainings do without.
 _LATER = {
-    **{name: name.lower() for name in ("Adadelta", "Adafactor", "Adagrad", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion")},
-    **{"Muon": "muon", "Nadam": "nadam", "ScheduleFreeAdamW": "schedule_free_adamw"},
+    **{
+        name.lower(): (name,)
+        for name in ("Adadelta", "Adafactor", "Adagrad", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion")
+    },
+    **{"muon": ("Muon",), "nadam": ("Nadam",), "schedule_free_adamw": ("ScheduleFreeAdamW",)},
 }
-
-
 # These take arguments, and so have no names that stand for them.
-_OF_SEVERAL = dict.fromkeys(("MultiOptimizer", "OptimizerMap"), "multi_optimizer")
-_MODULES = {**_LATER, **_OF_SEVERAL}
+_OF_SEVERAL = ("MultiOptimizer", "OptimizerMap")
+
+_load, __dir__ = loaded_later(__name__, {**_LATER, "multi_optimizer": _OF_SEVERAL})
 
 
 def __getattr__(name: str) -> Any:
-    if name == "schedules":
-        return import_module(f"{__name__}.schedules")
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return value
+    return import_module(f"{__name__}.schedules") if name == "schedules" else _load(name)
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
+_NAMES = [name for names in _LATER.values() for name in names]
 NAMES = Names[Optimizer](
     Optimizer,
     (Adam, RMSprop, SGD),
-    {"rmsprop": RMSprop},
+    {"rmsprop": RMSprop, **{name.lower(): name for name in _NAMES}},
     accepted="a name or an Optimizer",
-    later=dict.fromkeys(_LATER, __getattr__),
+    later=_NAMES,
+    load=_load,
 )
 
 get = NAMES.get
