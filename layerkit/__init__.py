@@ -4,6 +4,7 @@ from layerkit import (
     activations,
     callbacks,
     constraints,
+    data,
     errors,
     initializers,
     layers,
@@ -12,6 +13,7 @@ from layerkit import (
     models,
     optimizers,
     regularizers,
+    utils,
 )
 from layerkit.layers import Input, Layer
 from layerkit.models import Model, Sequential, clone_model, load_model, model_from_json
@@ -40,6 +42,7 @@ __all__ = [
     "callbacks",
     "clone_model",
     "constraints",
+    "data",
     "differentiable",
     "errors",
     "grad",
@@ -56,5 +59,6 @@ __all__ = [
     "register_derivative",
     "regularizers",
     "use_backend",
+    "utils",
     "value_and_grad",
 ]

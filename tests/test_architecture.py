@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[1]
 # A room imports itself and the rooms of the lines below its own, and no other.
 LEVELS = (
     ("layerkit", "__main__"),  # __init__.py: the public surface; python -m layerkit
-    ("models", "testing"),
+    ("models", "testing", "utils"),
     ("saving",),
     ("training",),
     ("activations", "metrics"),
-    ("callbacks", "layers", "losses", "optimizers"),
+    ("callbacks", "data", "layers", "losses", "optimizers"),
     ("constraints", "regularizers"),
     ("initializers", "program"),
     ("functions", "nested"),
@@ -32,7 +32,13 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 FOR_BACKENDS = ("layerkit.xp", "layerkit.program", "layerkit.errors")
 
 # The packages that are not Python's own, and who may import them: a folder, or a file.
-ROOMS_ON_THE_HOST = ("layerkit/saving/", "layerkit/training/", "layerkit/initializers/", "layerkit/testing/")
+ROOMS_ON_THE_HOST = (
+    "layerkit/data/",
+    "layerkit/saving/",
+    "layerkit/training/",
+    "layerkit/initializers/",
+    "layerkit/testing/",
+)
 JUDGES = (
     "layerkit/models/explain.py",
     "layerkit/models/export.py",

@@ -481,8 +481,8 @@ class Model(Layer):
                 initial_epoch = epochs if position.stopped else position.epoch
         called = CallbackList(chosen, model=self, verbose=verbose, epochs=epochs, steps=steps)
         order: Callable[[int], Any] | None = None
-        if shuffle and isinstance(data, ArrayData) and data.steps > 1:
-            passes = loop.row_order(self.seed or 0, data.rows)
+        if shuffle and data.in_order is not None:
+            passes = loop.row_order(self.seed or 0, data.in_order)
 
             first = self.shuffles + (position is None or position.batch == 0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -185,6 +186,11 @@ class Data(Protocol):
     steps: int | None
     """Batches an epoch, where that is known."""
 
+    @property
+    def in_order(self) -> int | None:
+        """How many rows, or batches, may be put in another order; None where there are none, or it has no effect."""
+        ...
+
     def row_shapes(self) -> tuple[Shape, Shape | None]:
         """Return the shapes of x and y, with None for the rows."""
         ...
@@ -223,6 +229,7 @@ class ArrayData:
         self._y = None if y is None else _Column(y, y_dtype, self.batch_size)
         self._weights = None if weights is None else _Column(weights, weights_dtype, self.batch_size)
         self._whole: Batch | None = None  # where there is one batch, which is the same each time
+        self.in_order: int | None = self.rows if self.steps > 1 else None
 
     def row_shapes(self) -> tuple[Shape, Shape | None]:
         """Return the shapes of x and y, with None for the rows."""
@@ -361,6 +368,11 @@ class BatchData:
         self._class_weight: dict[int, float] | None = None
         self._first: tuple[Batch, Iterator[Any]] | None = None
 
+    @property
+    def in_order(self) -> int | None:
+        """None: batches come as they come."""
+        return None
+
     def row_shapes(self) -> tuple[Shape, Shape | None]:
         """Return the shapes of x and y, with None for the rows, from the first batch; the first pass yields it too."""
         if self._first is None:
@@ -368,10 +380,13 @@ class BatchData:
             try:
                 raw = next(rest)
             except StopIteration:
-                raise DataError(f"{self.name} must yield at least one batch. Received: an empty iterable") from None
+                raise self._empty() from None
             self._first = self._checked(raw, 0), rest
         x, y, _ = self._first[0]
         return (None, *x.shape[1:]), None if y is None else (None, *y.shape[1:])
+
+    def _empty(self) -> DataError:
+        return DataError(f"{self.name} must yield at least one batch. Received: an empty iterable")
 
     def weigh_classes(self, class_weight: dict[int, float]) -> None:
         """Multiply the sample weights by those of the samples' classes."""
@@ -492,4 +507,13 @@ def make_data(
                 f"{caller}: {name}{place} must be left out where x yields batches, which bring their own. "
                 f"Received: x of type {type(x).__name__} and {name}"
             )
+    if _is_py_dataset(x):
+        from layerkit.training.indexed import IndexedData  # with threads and processes, seldom needed
+
+        return IndexedData(x, rules, targets=targets, name=f"x{place}")
     return BatchData(x, rules, targets=targets, name=f"x{place}")
+
+
+def _is_py_dataset(x: Any) -> bool:
+    module = sys.modules.get("layerkit.data.py_dataset")  # where it is not loaded, x cannot be one
+    return module is not None and isinstance(x, module.PyDataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, MutableMapping
 from itertools import islice
 from time import perf_counter
@@ -99,6 +100,7 @@ class Batches:
         """Whether an epoch can be taken again."""
         self._passes = 0
         self._running: Iterator[Batch] | None = None
+        self._begun: Any = None
 
     @property
     def count(self) -> int | None:
@@ -108,7 +110,13 @@ class Batches:
     def _start(self) -> Iterator[Batch]:
         order = None if self._order is None else self._order(self._passes)
         self._passes += 1
-        return self.data.batches(order)
+        self._begun = self.data.batches(order)
+        return self._begun
+
+    def close(self) -> None:
+        """End a pass that is left before its end: what loads its batches stops."""
+        if hasattr(self._begun, "close"):
+            self._begun.close()
 
     def epoch(self) -> Iterator[Batch]:
         """Return the batches of the next epoch.
@@ -269,6 +277,7 @@ def train(
                     break
             step.optimizer.finalize_variable_values(model.trainable_weights)
         finally:
+            batches.close()
             progress.close()
             callbacks("on_train_end", logs=logs)
 
@@ -296,20 +305,21 @@ def evaluate(
     callbacks("on_test_begin")
     follows_begin, follows_end = (callbacks.cares_for(f"on_test_batch_{moment}") for moment in ("begin", "end"))
     index = 0
-    for index, (x, y, weight) in enumerate(batches.epoch()):
-        if follows_begin:
-            callbacks("on_test_batch_begin", index)
-        if follows_begin or follows_end:
-            step.look_again()
-        step.test(x, y, weight)
-        if follows_end:
-            batch_logs = BatchLogs(step.logs)
-            callbacks("on_test_batch_end", index, logs=batch_logs)
-            batch_logs.expire()
-        if progress.clock() >= progress.due:
-            progress.draw(index + 1, step.logs)
-        if after_batch is not None:
-            after_batch()
+    with contextlib.closing(batches):
+        for index, (x, y, weight) in enumerate(batches.epoch()):
+            if follows_begin:
+                callbacks("on_test_batch_begin", index)
+            if follows_begin or follows_end:
+                step.look_again()
+            step.test(x, y, weight)
+            if follows_end:
+                batch_logs = BatchLogs(step.logs)
+                callbacks("on_test_batch_end", index, logs=batch_logs)
+                batch_logs.expire()
+            if progress.clock() >= progress.due:
+                progress.draw(index + 1, step.logs)
+            if after_batch is not None:
+                after_batch()
     logs = step.logs()
     progress.end_test(index + 1, logs)
     callbacks("on_test_end", logs=logs)
@@ -324,16 +334,17 @@ def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress
     follows_begin, follows_end = (callbacks.cares_for(f"on_predict_batch_{moment}") for moment in ("begin", "end"))
     outputs = Rows(batches.rows)
     index = 0
-    for index, (x, _, _) in enumerate(batches.epoch()):
-        if follows_begin:
-            callbacks("on_predict_batch_begin", index)
-        if follows_begin or follows_end:
-            step.look_again()
-        kept = outputs.add(step.xp.to_numpy(step.predict(x)), len(x))
-        if follows_end:
-            callbacks("on_predict_batch_end", index, logs={"outputs": kept})
-        if progress.clock() >= progress.due:
-            progress.draw(index + 1)
+    with contextlib.closing(batches):
+        for index, (x, _, _) in enumerate(batches.epoch()):
+            if follows_begin:
+                callbacks("on_predict_batch_begin", index)
+            if follows_begin or follows_end:
+                step.look_again()
+            kept = outputs.add(step.xp.to_numpy(step.predict(x)), len(x))
+            if follows_end:
+                callbacks("on_predict_batch_end", index, logs={"outputs": kept})
+            if progress.clock() >= progress.due:
+                progress.draw(index + 1)
     progress.end_test(index + 1, {})
     callbacks("on_predict_end")
     return outputs.whole()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import count
 from typing import TYPE_CHECKING
 
 from layerkit.checks import is_integer
@@ -16,14 +17,31 @@ from layerkit.errors import ArgumentError
 from layerkit.xp.state import Variable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from layerkit.xp.backend import Array, Backend
 
 _WORDS_PER_BLOCK = 8  # 4 words of 64 bits, of two 32-bit words each
 
 
+# Where a user has asked for it, what the seeds follow from that nobody gives.
+_fresh: Callable[[], int] | None = None
+
+
 def fresh_seed() -> int:
-    """Return a seed from the operating system's entropy, for when the user gives none."""
-    return int.from_bytes(os.urandom(8), "little") >> 1
+    """Return a seed for when the user gives none: from the operating system's entropy, or see `seed_fresh_seeds`."""
+    return int.from_bytes(os.urandom(8), "little") >> 1 if _fresh is None else _fresh()
+
+
+def seed_fresh_seeds(seed: int) -> None:
+    """Let all further fresh seeds be the numbers of a sequence that follows from this one."""
+    global _fresh  # one for the process, as `random.seed` is
+    numbers = count()
+
+    def next_seed() -> int:
+        return stream_key(0, f"fresh seed {next(numbers)} of {seed}")[1] >> 1
+
+    _fresh = next_seed
 
 
 def check_seed(seed: int | None, owner: str) -> int | None:

@@ -1,0 +1,52 @@
+"""Batches that are loaded by their number: those of a `PyDataset`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from layerkit.data.loading import fetch, load
+from layerkit.training.data import Batch, BatchData, Rules, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from numpy.typing import NDArray
+
+
+class IndexedData(BatchData):
+    """The batches of a `PyDataset`, in any order, loaded by its threads or processes."""
+
+    def __init__(self, source: Any, rules: Rules, *, targets: bool, name: str = "x") -> None:
+        super().__init__(source, rules, targets=targets, name=name)
+        self.steps = source.num_batches
+        self._shapes: tuple[Shape, Shape | None] | None = None
+
+    @property
+    @override
+    def in_order(self) -> int | None:
+        return self.steps
+
+    @override
+    def row_shapes(self) -> tuple[Shape, Shape | None]:
+        if self.steps == 0:
+            raise self._empty()
+        if self._shapes is None:
+            x, y, _ = self._checked(fetch(self.source, 0, 0), 0)
+            self._shapes = (None, *x.shape[1:]), None if y is None else (None, *y.shape[1:])
+        return self._shapes
+
+    @override
+    def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
+        return self._loaded(order)
+
+    def _loaded(self, order: NDArray[Any] | None) -> Generator[Batch]:
+        self.source.on_epoch_begin()
+        raw = load(self.source, order)
+        try:
+            for number, batch in enumerate(raw):
+                yield self._weighed(self._checked(batch, number))
+        finally:
+            raw.close()  # now, and not when the garbage is collected
+        self.source.on_epoch_end()
