@@ -21,6 +21,7 @@
 
     NonFiniteWarning (RuntimeWarning)         training goes on, with numbers that are not finite
     CaptureWarning (UserWarning)              training goes on, with steps that are run eagerly
+    MaskWarning (UserWarning)                 a mask ends at a layer that does not hand it on
 
 A message states the rule, then ``Received: …``, then the remedy where one is known.
 Where Keras raises ValueError, so does layerkit: code that catches Keras's errors catches these.
@@ -97,3 +98,7 @@ class NonFiniteWarning(RuntimeWarning):
 
 class CaptureWarning(UserWarning):
     """A step cannot be replayed, and runs eagerly."""
+
+
+class MaskWarning(UserWarning):
+    """A mask ends at a layer that does not support masking."""

@@ -44,6 +44,7 @@ from layerkit.names import loaded_later
 if TYPE_CHECKING:
     from layerkit.layers.einsum_dense import EinsumDense
     from layerkit.layers.embedding import Embedding
+    from layerkit.layers.masking import Masking
     from layerkit.layers.merging import (
         Add,
         Average,
@@ -85,6 +86,7 @@ __getattr__, __dir__ = loaded_later(
     {
         "einsum_dense": ("EinsumDense",),
         "embedding": ("Embedding",),
+        "masking": ("Masking",),
         "merging": (
             *("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
             *("add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"),
@@ -169,6 +171,7 @@ __all__ = [
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
+    "Masking",
     "Maximum",
     "Minimum",
     "Mish",

@@ -22,6 +22,8 @@ class ActivationLayer(Layer):
         x, y: (...).
     """
 
+    supports_masking = True
+
     @override
     def backward(self, xp: Backend, saved: Any, dy: Array) -> Gradients:
         return self.derivative(xp, saved, dy), {}

@@ -246,11 +246,15 @@ class Exponential(ActivationLayer):
         return dy * saved
 
 
-class Softmax(ActivationLayer):
-    """``y = exp(x) / sum(exp(x))`` along `axis`; ``dx = y (dy - sum(dy y))`` (Bridle, 1990).
+# Keras's, in place of what is masked: its exponential is 0.
+MASKED = -1e9
+
+
+class SoftmaxLayer(ActivationLayer):
+    """Base of layers whose output, or its exponential, sums to 1.
 
     Args:
-        axis: the axis, or a tuple of axes, along which y sums to 1.
+        axis: the axis, or a tuple of axes, along which it does.
         kwargs: what every `Layer` takes.
 
     Raises:
@@ -266,15 +270,6 @@ class Softmax(ActivationLayer):
             )
 
     @override
-    def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
-        y = xp.softmax(x, axis=self.axis)
-        return y, y
-
-    @override
-    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
-        return saved * (dy - xp.sum(dy * saved, axis=self.axis, keepdims=True))
-
-    @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         rank = len(input_shape)
         for axis in (self.axis,) if isinstance(self.axis, int) else self.axis:
@@ -283,8 +278,53 @@ class Softmax(ActivationLayer):
         return input_shape
 
 
-class LogSoftmax(Softmax):
-    """``y = x - log(sum(exp(x)))`` along `axis`; ``dx = dy - exp(y) sum(dy)``."""
+class Softmax(SoftmaxLayer):
+    """``y = exp(x) / sum(exp(x))`` along `axis`; ``dx = y (dy - sum(dy y))`` (Bridle, 1990).
+
+    With a mask, ``layer(x, mask=mask)``, y is 0 where the mask is False, and sums to 1 over the rest, if there is any.
+    The mask is broadcast to x; one of the first axes of x, such as that of the steps of an `Embedding`, masks whole
+    steps.
+
+    Args:
+        axis: the axis, or a tuple of axes, along which y sums to 1.
+        kwargs: what every `Layer` takes.
+
+    Raises:
+        ShapeError: x has no such axis, or the mask does not fit.
+    """
+
+    @override
+    def forward(self, xp: Backend, x: Array, *, mask: Array | None = None) -> tuple[Array, Any]:
+        if mask is None:
+            y = xp.softmax(x, axis=self.axis)
+        else:
+            mask = self._fitted(xp, mask, x)
+            y = xp.where(mask, xp.softmax(xp.where(mask, x, MASKED), axis=self.axis), 0.0)
+        return y, y
+
+    def _fitted(self, xp: Backend, mask: Array, x: Array) -> Array:
+        shape, wanted = tuple(mask.shape), tuple(x.shape)
+        if len(shape) < len(wanted) and shape == wanted[: len(shape)]:
+            return xp.reshape(mask, (*shape, *(1,) * (len(wanted) - len(shape))))
+        if len(shape) > len(wanted) or any(n not in (1, m) for n, m in zip(shape[::-1], wanted[::-1], strict=False)):
+            raise ShapeError(f"{self.name}: mask must broadcast to x, {wanted}. Received: a mask of shape {shape}")
+        return mask
+
+    @override
+    def derivative(self, xp: Backend, saved: Any, dy: Array) -> Array:
+        return saved * (dy - xp.sum(dy * saved, axis=self.axis, keepdims=True))
+
+
+class LogSoftmax(SoftmaxLayer):
+    """``y = x - log(sum(exp(x)))`` along `axis`; ``dx = dy - exp(y) sum(dy)``.
+
+    Args:
+        axis: the axis, or a tuple of axes, along which exp(y) sums to 1.
+        kwargs: what every `Layer` takes.
+
+    Raises:
+        ShapeError: x has no such axis.
+    """
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
@@ -298,6 +338,8 @@ class LogSoftmax(Softmax):
 
 class FunctionActivation(Layer):
     """An activation made from a function ``f(x)`` or ``f(xp, x)`` of an array; its derivative is found by recording."""
+
+    supports_masking = True
 
     def __init__(self, function: Callable[..., Any], **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
@@ -354,6 +396,8 @@ class Activation(Layer):
         activation: a name, a function of `layerkit.activations`, or a layer without weights.
         kwargs: what every `Layer` takes.
     """
+
+    supports_masking = True
 
     def __init__(self, activation: str | Layer | Callable[..., Any], **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)

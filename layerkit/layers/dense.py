@@ -46,6 +46,8 @@ class Dense(Layer):
         ShapeError: x has no axis of features, or the last axis of x is not the one the layer was built for.
     """
 
+    supports_masking = True
+
     kernel: Any
     bias: Any
 

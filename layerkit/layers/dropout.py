@@ -21,6 +21,8 @@ class DropoutLayer(Layer):
     An element is kept where 32 random bits, as a number in [0, 1), are not below `rate`: the same mask on each backend.
     """
 
+    supports_masking = True
+
     rate: float
     seed: int | None
 

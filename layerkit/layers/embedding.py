@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from typing_extensions import Unpack, override
 
 from layerkit import constraints, initializers, regularizers
-from layerkit.checks import check_count
+from layerkit.checks import check_count, check_flag
 from layerkit.layers.layer import Layer, Shape
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Embedding(Layer):
         embeddings_initializer: draws the vectors; default uniform on ±0.05.
         embeddings_regularizer: a penalty on the vectors.
         embeddings_constraint: a projection of the vectors after each update.
+        mask_zero: whether the index 0 stands for no entry at all: such steps are masked (see `Layer.compute_mask`).
         weights: the vectors at first, an array of shape (input_dim, output_dim), in place of the initializer.
         kwargs: what every `Layer` takes.
 
@@ -55,6 +56,7 @@ class Embedding(Layer):
         embeddings_initializer: InitializerLike = "uniform",
         embeddings_regularizer: RegularizerLike = None,
         embeddings_constraint: ConstraintLike = None,
+        mask_zero: bool = False,
         *,
         weights: Any = None,
         **kwargs: Unpack[EmbeddingArguments],
@@ -67,6 +69,7 @@ class Embedding(Layer):
         )
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self.mask_zero = self.supports_masking = check_flag("Embedding", mask_zero=mask_zero)
 
     @property
     @override
@@ -95,6 +98,10 @@ class Embedding(Layer):
         positions = xp.reshape(first + xp.arange(self.output_dim, dtype=saved.dtype), (-1,))
         sums = xp.scatter_add(positions, xp.reshape(dy, (-1,)), self.input_dim * self.output_dim)
         return None, {"embeddings": xp.reshape(sums, (self.input_dim, self.output_dim))}
+
+    @override
+    def compute_mask(self, xp: Backend, x: Array, mask: Array | None) -> Array | None:
+        return x != 0 if self.mask_zero else None
 
     @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:

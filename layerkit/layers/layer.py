@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 from layerkit import constraints, initializers, regularizers
 from layerkit.changes import moves, note_move
 from layerkit.checks import check_count, check_flag, check_lengths, check_name, fits, is_a, shown
 from layerkit.configurable import Configurable, parameters
-from layerkit.errors import ArgumentError, MissingDerivativeError, MixedBackendsError, NotReadyError, ShapeError
+from layerkit.errors import (
+    ArgumentError,
+    MaskWarning,
+    MissingDerivativeError,
+    MixedBackendsError,
+    NotReadyError,
+    ShapeError,
+)
 from layerkit.layers.penalties import TapeOfPenalties, activity_penalties, collected, collecting, plus
 from layerkit.names import snake_case
-from layerkit.nested import are_shapes, filled, leaves, mapped_shapes, of_any_batch, shape_of, shapes_fit
+from layerkit.nested import are_shapes, filled, leaves, mapped, mapped_shapes, of_any_batch, shape_of, shapes_fit
 from layerkit.program import RecordedArray, Recorder, Tape, active_recorder, inference, not_recording, recording
 from layerkit.program.array import recorder_of
 from layerkit.xp.conversion import as_numbers
@@ -70,7 +78,8 @@ class Layer(HoldsState, Configurable):
     `add_weight`. Nothing is kept on the layer between passes, so that one layer may stand in several places and run in
     several threads.
 
-    A method that behaves differently in training takes a keyword `training`; a backward that can leave dx out takes
+    A method that behaves differently in training takes a keyword `training`; one that wants to know which steps of x
+    count takes `mask`, which is None or an array of bool (see `compute_mask`); a backward that can leave dx out takes
     `input_gradient`, which is False where nobody needs dx. Only methods that name them receive them.
 
     Several inputs come as a tuple or list, nested or not, and x is it, as it was given: ``layer([a, b])`` calls
@@ -104,7 +113,14 @@ class Layer(HoldsState, Configurable):
     """Whether x is converted to the layer's dtype. Layers that read integers (indices) say False."""
 
     built: bool
+    supports_masking: bool = False
+    """Whether what comes out has a mask where what goes in has one; True for a layer that defines `compute_mask`."""
+
+    computes_mask: ClassVar[bool] = False
+    """Whether the layer is asked for a mask also where x has none."""
+
     takes_training: ClassVar[bool] = False
+    takes_mask: ClassVar[bool] = False
     takes_input_gradient: ClassVar[bool] = False
 
     # Children are attributes too, or items of such; where a layer lives shows in its state.
@@ -149,6 +165,9 @@ class Layer(HoldsState, Configurable):
                 _check_signature(cls, method)
         passes = cls.call if cls.forward is Layer.forward else cls.forward
         cls.takes_training = "training" in parameters(passes)[0]
+        cls.takes_mask = "mask" in parameters(passes)[0]
+        if "compute_mask" in cls.__dict__:
+            cls.supports_masking = cls.computes_mask = True
         cls.takes_input_gradient = "input_gradient" in parameters(cls.backward)[0]
 
     def __init__(
@@ -261,6 +280,20 @@ class Layer(HoldsState, Configurable):
                 f"{self.name}: a layer must define call, or forward and backward. "
                 f"Received: {kind.__name__}, which defines neither"
             )
+
+    def compute_mask(self, xp: Backend, x: Arrays, mask: Arrays) -> Arrays:
+        """Return the mask of y: an array of bool, False at steps that do not count; None where all do.
+
+        A layer that makes a mask, or another one than that of x, defines it; one that hands on the mask of x, as it
+        is, says ``supports_masking = True``. In a `Sequential` masks go from layer to layer, and at last to the loss
+        and the metrics, in which what is masked has the weight 0.
+
+        Args:
+            xp: the backend.
+            x: what went into the layer.
+            mask: the mask of x, or None; for several inputs, a list of as many, nested as x is, or None.
+        """
+        return mask
 
     def compute_output_shape(self, input_shape: Shapes) -> Shapes:
         """Return the shape of y, with None for the batch; for several outputs, a list of their shapes.
@@ -650,12 +683,34 @@ class Layer(HoldsState, Configurable):
         for child in self.sublayers:
             yield from child.walk()
 
-    def run_forward(self, xp: Backend, x: Arrays, *, training: bool = False) -> tuple[Arrays, Any]:
+    def run_forward(self, xp: Backend, x: Arrays, *, training: bool = False, mask: Arrays = None) -> tuple[Arrays, Any]:
         """Call `forward` with the keywords that it takes."""
-        result = self.forward(xp, x, training=training) if self.takes_training else self.forward(xp, x)
-        return result if self.activity_regularizer is None else self._penalized(xp, *result)
+        if mask is not None and self.takes_mask:
+            result = self.forward(xp, x, mask=mask, **({"training": training} if self.takes_training else {}))
+        else:
+            result = self.forward(xp, x, training=training) if self.takes_training else self.forward(xp, x)
+        return result if self.activity_regularizer is None else self.penalized(xp, *result)
 
-    def _penalized(self, xp: Backend, y: Arrays, saved: Any) -> tuple[Arrays, Any]:
+    def run_masked(
+        self, xp: Backend, x: Arrays, mask: Arrays = None, *, training: bool = False
+    ) -> tuple[Arrays, Any, Arrays]:
+        """Do as `run_forward`, for an x with this mask; return the mask of y too."""
+        y, saved = self.run_forward(xp, x, training=training, mask=mask)
+        if mask is None and not self.computes_mask:
+            return y, saved, None
+        if not self.supports_masking:
+            if any(part is not None for part in leaves(mask)):
+                warnings.warn(
+                    f"{self.name}: a layer behind a mask should hand it on. Received: a mask, which "
+                    f"{type(self).__name__} does not support: what follows does not see it. Define compute_mask, or "
+                    f"set supports_masking = True.",
+                    MaskWarning,
+                    stacklevel=2,
+                )
+            return y, saved, None
+        return y, saved, self.compute_mask(xp, x, mask)
+
+    def penalized(self, xp: Backend, y: Arrays, saved: Any) -> tuple[Arrays, Any]:
         """Collect the penalty on the output, and keep its derivative beside what `backward` will need."""
         penalties = collected()
         if penalties is None or self.activity_regularizer is None:
@@ -686,11 +741,11 @@ class Layer(HoldsState, Configurable):
             )
         return result
 
-    def __call__(self, x: Any, *, training: bool = False) -> Arrays:
+    def __call__(self, x: Any, *, training: bool = False, mask: Any = None) -> Arrays:
         """Return y for an array, or lists of numbers, of any backend; the layer is built if it is not yet.
 
         Several inputs are given in a tuple or list, in which at least one is an array. A layer that was built for one
-        input takes a list of arrays as rows.
+        input takes a list of arrays as rows. A mask goes to a layer that takes one; see `compute_mask`.
 
         Raises:
             ShapeError: x does not fit the layer.
@@ -720,10 +775,12 @@ class Layer(HoldsState, Configurable):
         if not (shapes_fit(shape_of(x), self.input_shape) if several else fits(tuple(x.shape), self.input_shape)):
             self.compute_output_shape(shape_of(x))  # names the layer where x does not fit
         with xp.on_device():
+            if mask is not None:
+                mask = self._as_mask(xp, x, mask)
             if isinstance(xp, Recorder) and xp.differentiates:
-                return self._recorded(xp, x, training=training)
+                return self._recorded(xp, x, training=training, mask=mask)
             with inference():  # nobody will ask for a derivative
-                return self.run_forward(xp, x, training=training)[0]
+                return self.run_forward(xp, x, training=training, mask=mask)[0]
 
     def _takes_several(self, x: Any) -> bool:
         """Tell whether a tuple or list is several inputs, or one that is written as numbers or rows."""
@@ -731,11 +788,14 @@ class Layer(HoldsState, Configurable):
             return are_shapes(self.input_shape)
         return _holds_arrays(x)
 
-    def _recorded(self, recorder: Recorder, x: Arrays, *, training: bool) -> Arrays:
+    def _recorded(self, recorder: Recorder, x: Arrays, *, training: bool, mask: Arrays = None) -> Arrays:
         """Run as a part of something that is recorded. A backward of one's own is used there too."""
         if type(self).backward is Layer.backward:
             self.check_differentiable()
-            y = self.call(recorder, x, **({"training": training} if self.takes_training else {}))
+            options: dict[str, Any] = {"training": training} if self.takes_training else {}
+            if mask is not None and self.takes_mask:
+                options["mask"] = mask
+            y = self.call(recorder, x, **options)
             if self.activity_regularizer is not None and collected() is not None:
                 self.add_loss(activity_penalties(recorder, self.activity_regularizer, y)[0])
             return y
@@ -743,11 +803,13 @@ class Layer(HoldsState, Configurable):
         saved: Any = None
         y = None
         shape = shape_of(x)
+        mask = mapped(functools.partial(_below, recorder), mask)
 
         def forward(x: Arrays, *_: Array) -> Any:
             nonlocal y, saved
             with recording(recorder.base if isinstance(recorder.base, Recorder) else None):
-                y, saved = self._pair("forward", "(y, saved)", self.run_forward(recorder.base, x, training=training))
+                found = self.run_forward(recorder.base, x, training=training, mask=mask)
+                y, saved = self._pair("forward", "(y, saved)", found)
             return leaves(y) if is_a(y, tuple, list) else y
 
         def backward(xp: Backend, dy: Arrays, *_: Arrays) -> tuple[Arrays, ...]:
@@ -785,6 +847,20 @@ class Layer(HoldsState, Configurable):
         """Where x holds indices, which count from 0, how many there are; None where it holds other numbers."""
         return None
 
+    def _as_mask(self, xp: Backend, x: Arrays, mask: Any) -> Any:
+        """Return a mask as an array of bool, and for several inputs a list; of numbers, those above 1/2 count."""
+        if mask is None:
+            return None
+        if is_a(x, tuple, list):
+            if not is_a(mask, tuple, list) or len(mask) != len(x):
+                raise ShapeError(
+                    f"{self.name}: mask must be a list, with a mask or None for each array. "
+                    f"Received: mask={shown(mask)}, {len(x)} arrays"
+                )
+            return [self._as_mask(xp, *pair) for pair in zip(x, mask, strict=True)]
+        mask = as_numbers(xp, mask, f"{self.name}: mask")
+        return mask if mask.dtype == xp.bool else mask > 0.5
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
@@ -797,6 +873,11 @@ def _once(build: Callable[..., None]) -> Callable[..., None]:
         self.build_once(build, input_shape)
 
     return wrapped
+
+
+def _below(recorder: Recorder, mask: Any) -> Any:
+    """Return the value of a mask that is recorded here, as the backend below takes it: it has no derivative."""
+    return mask.value if isinstance(mask, RecordedArray) and mask.recorder is recorder else mask
 
 
 def _holds_arrays(x: Any) -> bool:
@@ -838,7 +919,7 @@ def _check_signature(cls: type[Layer], method: str) -> None:
     first = {"call": "xp, x", "forward": "xp, x", "backward": "xp, saved, dy"}[method]
     names, _ = parameters(getattr(cls, method))
     wanted = len(first.split(", ")) + 1
-    if len([name for name in names if name not in ("training", "input_gradient")]) < wanted:
+    if len([name for name in names if name not in ("training", "mask", "input_gradient")]) < wanted:
         raise ArgumentError(
             f"{cls.__name__}.{method}: a layer's method takes the backend first: {method}(self, {first}). "
             f"Received: {method}({', '.join(names)})"

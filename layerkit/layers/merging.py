@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
@@ -12,6 +13,8 @@ from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.nested import are_shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from layerkit.xp.backend import Array, Backend
 
 
@@ -23,9 +26,13 @@ class MergingLayer(Layer):
             of length 1 behind the batch.
         y: the shape that they are broadcast to.
 
+    A step of y is masked where it is masked in all arrays; where one has no mask, y has none.
+
     Raises:
         ShapeError: x is a single array, or shapes do not fit together.
     """
+
+    supports_masking = True
 
     def merged(self, xp: Backend, arrays: list[Array]) -> Array:
         """Return y, from arrays of one rank."""
@@ -42,6 +49,12 @@ class MergingLayer(Layer):
             return xp.reshape(array, (*array.shape[:1], *ones, *array.shape[1:])) if ones else array
 
         return self.merged(xp, [of_rank(array) for array in x])
+
+    @override
+    def compute_mask(self, xp: Backend, x: Any, mask: Any) -> Any:
+        if mask is None or any(part is None for part in mask):
+            return None
+        return _either(xp, mask)
 
     def require(self, input_shape: Any, count: int | None = None) -> list[Shape]:
         """Return the shapes of several inputs.
@@ -74,6 +87,26 @@ class MergingLayer(Layer):
         return tuple(result)
 
 
+class MaskedMergingLayer(MergingLayer):
+    """Base of those that leave out what is masked: a subclass says in `merged_masked` what it makes of the rest."""
+
+    def merged_masked(self, xp: Backend, arrays: list[Array], masks: list[Array | None]) -> Array:
+        """Return y, from arrays and the mask of each, of its shape; None where it has none."""
+        raise ArgumentError(
+            f"{type(self).__name__}: a layer of this kind must define merged_masked(self, xp, arrays, masks). "
+            f"Received: none."
+        )
+
+    @override
+    def call(self, xp: Backend, x: Any, *, mask: Any = None) -> Array:
+        given: list[Any] = [None] * len(x) if mask is None else mask
+        masks = [_stretched(xp, *pair) for pair in zip(x, given, strict=True)]
+        # As in Keras, masks count where all arrays have as many axes.
+        if all(part is None for part in masks) or len({array.ndim for array in x}) > 1:
+            return super().call(xp, x)
+        return self.merged_masked(xp, list(x), masks)
+
+
 class Add(MergingLayer):
     """The sum of several arrays."""
 
@@ -97,8 +130,8 @@ class Subtract(MergingLayer):
         return super().compute_output_shape(self.require(input_shape, 2))
 
 
-class Multiply(MergingLayer):
-    """The product of several arrays."""
+class Multiply(MaskedMergingLayer):
+    """The product of several arrays: of those that are not masked; where all of them are, it is 0."""
 
     @override
     def merged(self, xp: Backend, arrays: list[Array]) -> Array:
@@ -106,6 +139,13 @@ class Multiply(MergingLayer):
         for array in arrays[1:]:
             product = product * array
         return product
+
+    @override
+    def merged_masked(self, xp: Backend, arrays: list[Array], masks: list[Array | None]) -> Array:
+        pairs = list(zip(arrays, masks, strict=True))
+        product = self.merged(xp, [array if mask is None else xp.where(mask, array, 1.0) for array, mask in pairs])
+        known = [mask for mask in masks if mask is not None]
+        return product if len(known) < len(masks) else xp.where(_either(xp, known), product, 0.0)
 
 
 class Average(Add):
@@ -116,26 +156,51 @@ class Average(Add):
         return super().merged(xp, arrays) / len(arrays)
 
 
-class Maximum(MergingLayer):
-    """The greatest of several arrays, element by element; where two are equal, each has half of the gradient."""
+class Extreme(MaskedMergingLayer):
+    """Base of `Maximum` and `Minimum`: a subclass says in `chosen` which of two numbers is taken."""
+
+    def chosen(self, xp: Backend, first: Array, second: Array) -> Array:
+        """Return the one or the other, element by element."""
+        raise ArgumentError(
+            f"{type(self).__name__}: a layer of this kind must define chosen(self, xp, first, second). Received: none."
+        )
 
     @override
     def merged(self, xp: Backend, arrays: list[Array]) -> Array:
-        greatest = arrays[0]
-        for array in arrays[1:]:
-            greatest = xp.maximum(greatest, array)
-        return greatest
-
-
-class Minimum(MergingLayer):
-    """The least of several arrays, element by element; where two are equal, each has half of the gradient."""
+        return functools.reduce(functools.partial(self.chosen, xp), arrays)
 
     @override
-    def merged(self, xp: Backend, arrays: list[Array]) -> Array:
-        least = arrays[0]
-        for array in arrays[1:]:
-            least = xp.minimum(least, array)
-        return least
+    def merged_masked(self, xp: Backend, arrays: list[Array], masks: list[Array | None]) -> Array:
+        extreme, known = arrays[0], masks[0]
+        for array, mask in zip(arrays[1:], masks[1:], strict=True):
+            candidate = array if mask is None else xp.where(mask, array, extreme)
+            if known is not None:
+                extreme = xp.where(known, extreme, candidate)
+            known = None if known is None or mask is None else xp.logical_or(known, mask)
+            extreme = self.chosen(xp, extreme, candidate)
+        return extreme
+
+
+class Maximum(Extreme):
+    """The greatest of several arrays, element by element; where two are equal, each has half of the gradient.
+
+    Of what is masked in one array, those of the others are taken.
+    """
+
+    @override
+    def chosen(self, xp: Backend, first: Array, second: Array) -> Array:
+        return xp.maximum(first, second)
+
+
+class Minimum(Extreme):
+    """The least of several arrays, element by element; where two are equal, each has half of the gradient.
+
+    Of what is masked in one array, those of the others are taken.
+    """
+
+    @override
+    def chosen(self, xp: Backend, first: Array, second: Array) -> Array:
+        return xp.minimum(first, second)
 
 
 class Concatenate(MergingLayer):
@@ -148,6 +213,8 @@ class Concatenate(MergingLayer):
     Shapes:
         x: a list of arrays, of equal lengths along all other axes. y: the sum of their lengths along `axis`.
 
+    Where one of the arrays has a mask, a step of y is masked if it is in all of them.
+
     Raises:
         ShapeError: x is a single array, or shapes do not fit together.
     """
@@ -159,6 +226,16 @@ class Concatenate(MergingLayer):
     @override
     def call(self, xp: Backend, x: Any) -> Array:
         return xp.concat(list(x), axis=self.axis)
+
+    @override
+    def compute_mask(self, xp: Backend, x: Any, mask: Any) -> Any:
+        if mask is None or all(part is None for part in mask):
+            return None
+        parts = [_stretched(xp, *pair) for pair in zip(x, mask, strict=True)]
+        whole = [
+            xp.ones(array.shape, dtype=xp.bool) if part is None else part for array, part in zip(x, parts, strict=True)
+        ]
+        return xp.any(xp.concat(whole, axis=self.axis), axis=-1)
 
     @override
     def compute_output_shape(self, input_shape: Any) -> Shape:
@@ -226,6 +303,10 @@ class Dot(MergingLayer):
         return xp.expand_dims(y, axis=1) if y.ndim == 1 else y
 
     @override
+    def compute_mask(self, xp: Backend, x: Any, mask: Any) -> Any:
+        return None
+
+    @override
     def compute_output_shape(self, input_shape: Any) -> Shape:
         shapes = self.require(input_shape, 2)
         lengths: list[int | None] = []
@@ -247,6 +328,18 @@ class Dot(MergingLayer):
         )
         batch = shapes[0][0] if shapes[0][0] is not None else shapes[1][0]
         return (batch, *first, *second) if first or second else (batch, 1)
+
+
+def _stretched(xp: Backend, x: Array, mask: Array | None) -> Array | None:
+    """Return the mask of the steps of x with the shape of x."""
+    if mask is None:
+        return None
+    return mask if mask.ndim == x.ndim else xp.broadcast_to(xp.expand_dims(mask, axis=-1), x.shape)
+
+
+def _either(xp: Backend, masks: Sequence[Any]) -> Any:
+    """Return where one of several masks is True, or more of them."""
+    return functools.reduce(xp.logical_or, masks)
 
 
 def _unit(xp: Backend, x: Array, axis: int) -> Array:

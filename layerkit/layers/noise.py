@@ -28,6 +28,8 @@ class GaussianNoise(Layer):
         ArgumentError: `stddev` is below 0, or `seed` is no seed.
     """
 
+    supports_masking = True
+
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.stddev: float = check_at_least("GaussianNoise", 0, stddev=stddev)
@@ -65,6 +67,8 @@ class GaussianDropout(Layer):
     Raises:
         ArgumentError: `rate` is not from 0 to below 1, or `seed` is no seed.
     """
+
+    supports_masking = True
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 
+# Keras's: added to the number of what is not masked, so that there is no division by 0.
+FEW = 1e-7
+
+
 class AffineArguments(LayerArguments, total=False):
     """What every `AffineLayer` takes."""
 
@@ -101,6 +105,8 @@ class AffineLayer(FeatureLayer):
         kwargs: what every `Layer` takes.
     """
 
+    supports_masking = True
+
     center: bool
     scale: bool
     gamma: Any
@@ -161,6 +167,9 @@ class BatchNormalization(AffineLayer):
     epsilon)``, in training: ``dgamma = Σ dy z``, ``dbeta = Σ dy``, ``dx = gamma / sqrt(variance + epsilon) (dy -
     dbeta / n - z dgamma / n)``.
 
+    With a mask of the steps of x, ``layer(x, mask=mask)``, the statistics of a batch are those of what is not masked;
+    as in Keras, its number is taken as 1e-7 more than it is.
+
     Args:
         axis: the axis of features.
         momentum: how much of the moving statistics each batch leaves, from 0 to 1.
@@ -212,27 +221,53 @@ class BatchNormalization(AffineLayer):
         )
 
     @override
-    def forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
+    def forward(self, xp: Backend, x: Array, *, training: bool = False, mask: Array | None = None) -> tuple[Array, Any]:
         of_batch = training and self.trainable
-        count = max(math.prod(x.shape[axis] for axis in self.others(x.ndim)), 1)
-        mean = self.gathered(xp, x) / count if of_batch else self.moving_mean
-        centred = x - self.stretched(xp, mean, x)
-        variance = self.gathered(xp, centred * centred) / count if of_batch else self.moving_variance
+        counted = None if mask is None else self._counted(xp, mask, x)
+        if not of_batch:
+            mean, variance, count = self.moving_mean, self.moving_variance, 0
+            centred = x - self.stretched(xp, mean, x)
+        elif counted is None:
+            count = max(math.prod(x.shape[axis] for axis in self.others(x.ndim)), 1)
+            mean = self.gathered(xp, x) / count
+            centred = x - self.stretched(xp, mean, x)
+            variance = self.gathered(xp, centred * centred) / count
+        else:
+            count = self.gathered(xp, counted) + FEW
+            mean = self.gathered(xp, x * counted) / count
+            centred = x - self.stretched(xp, mean, x)
+            variance = self.gathered(xp, centred * centred * counted) / count
         inverse = 1.0 / xp.sqrt(variance + self.epsilon)
         y = centred * self.stretched(xp, inverse * self.gamma if self.scale else inverse, x)
         if of_batch:
             keep = self.momentum
             xp.assign(self.moving_mean, self.moving_mean * keep + mean * (1.0 - keep))
             xp.assign(self.moving_variance, self.moving_variance * keep + variance * (1.0 - keep))
-        return y + self.stretched(xp, self.beta, x) if self.center else y, (centred, inverse, count if of_batch else 0)
+        saved = centred, inverse, count, counted if of_batch else None
+        return y + self.stretched(xp, self.beta, x) if self.center else y, saved
+
+    def _counted(self, xp: Backend, mask: Array, x: Array) -> Array:
+        """Return 1 for each number of x that counts, and else 0."""
+        if mask.ndim != x.ndim - 1 or any(n not in (1, m) for n, m in zip(mask.shape, x.shape[:-1], strict=True)):
+            raise ShapeError(
+                f"{self.name}: mask must broadcast to the steps of x, {tuple(x.shape[:-1])}. "
+                f"Received: a mask of shape {tuple(mask.shape)}"
+            )
+        return xp.broadcast_to(xp.astype(xp.expand_dims(mask, axis=-1), x.dtype), x.shape)
 
     @override
     def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
-        centred, inverse, count = saved
+        centred, inverse, count, counted = saved
         dbeta, dgamma = self.gathered(xp, dy), self.gathered(xp, dy * centred) * inverse
         gradients = {**({"gamma": dgamma} if self.scale else {}), **({"beta": dbeta} if self.center else {})}
         slope = self.stretched(xp, inverse * self.gamma if self.scale else inverse, dy)
-        if not count:
+        if counted is not None:
+            # The statistics are those of what is counted, of which `centred` sums to almost 0.
+            pull = dgamma * inverse / count
+            shift = (dbeta - self.gathered(xp, centred * counted) * pull) / count
+            dz = dy - counted * (self.stretched(xp, shift, dy) + centred * self.stretched(xp, pull, dy))
+            return dz * slope, gradients
+        if type(count) is int and count == 0:
             return dy * slope, gradients
         dz = dy - self.stretched(xp, dbeta / count, dy) - centred * self.stretched(xp, dgamma * inverse / count, dy)
         return dz * slope, gradients
@@ -420,6 +455,8 @@ class UnitNormalization(Layer):
     Raises:
         ShapeError: x has no such axis.
     """
+
+    supports_masking = True
 
     def __init__(self, axis: int | tuple[int, ...] | list[int] = -1, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)

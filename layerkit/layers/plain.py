@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Unpack, override
 
 from layerkit.checks import check_at_least, check_lengths, is_a, shown
+from layerkit.configurable import parameters
 from layerkit.errors import ArgumentError
-from layerkit.functions import takes_backend
+from layerkit.functions import call_function, takes_backend
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.regularizers import L1L2
 
@@ -24,6 +25,8 @@ class Identity(Layer):
     Shapes:
         x, y: (...).
     """
+
+    supports_masking = True
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
@@ -63,7 +66,9 @@ class Lambda(Layer):
     Args:
         function: ``f(x)``, with operators and methods of arrays, or ``f(xp, x)``, with the words of the backend.
         output_shape: the shape of a row of y, or a function of the shape of x; by default it is found by trying.
-        arguments: further keywords for the function.
+        mask: the mask of y (see `Layer.compute_mask`): an array, or a function ``f(x, mask)`` or ``f(xp, x, mask)``.
+            Without it, a mask ends here.
+        arguments: further keywords for the function. Where it takes a keyword `mask` or `training`, it is given those.
         kwargs: what every `Layer` takes.
 
     Raises:
@@ -75,7 +80,7 @@ class Lambda(Layer):
         self,
         function: Callable[..., Any],
         output_shape: tuple[int | None, ...] | list[int | None] | Callable[[Shape], Shape] | None = None,
-        *,
+        mask: Any = None,
         arguments: dict[str, Any] | None = None,
         **kwargs: Unpack[LayerArguments],
     ) -> None:
@@ -88,14 +93,23 @@ class Lambda(Layer):
             raise ArgumentError(f"Lambda: arguments must be a dictionary. Received: arguments={shown(arguments)}")
         self.function = function
         self.arguments = dict(arguments or {})
+        self.mask = mask
+        self.supports_masking = mask is not None
         self.row_shape: Any = output_shape
         if output_shape is not None and not callable(output_shape):
             self.row_shape = check_lengths("Lambda", 1, output_shape=output_shape)
 
     @override
-    def call(self, xp: Backend, x: Array) -> Array:
+    def call(self, xp: Backend, x: Array, *, training: bool = False, mask: Any = None) -> Array:
+        names = parameters(self.function)[0] if hasattr(self.function, "__code__") else ()
+        known = {"training": training, "mask": mask}
+        options = {name: value for name, value in known.items() if name in names}
         given = (xp, x) if takes_backend(self.function) else (x,)
-        return self.function(*given, **self.arguments)
+        return self.function(*given, **self.arguments, **options)
+
+    @override
+    def compute_mask(self, xp: Backend, x: Array, mask: Any) -> Any:
+        return call_function(self.mask, xp, x, mask) if callable(self.mask) else self.mask
 
     @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -36,6 +36,8 @@ class PReLU(Layer):
         ShapeError: a row of x has no such axis, or another shape than the layer was built for.
     """
 
+    supports_masking = True
+
     alpha: Any
 
     def __init__(

@@ -39,6 +39,8 @@ class Normalization(FeatureLayer):
         ShapeError: x has no such axis, or the statistics have another shape.
     """
 
+    supports_masking = True
+
     mean: Any
     variance: Any
 

@@ -29,6 +29,8 @@ class Rescaling(Layer):
         ShapeError: `scale` or `offset` does not broadcast to x.
     """
 
+    supports_masking = True
+
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.scale, self.offset = scale, offset

@@ -131,16 +131,28 @@ class Loss(Configurable):
         )
 
     def reduce(
-        self, xp: Backend, y_true: Array, values: Array, sample_weight: Array | None = None
+        self,
+        xp: Backend,
+        y_true: Array,
+        values: Array,
+        sample_weight: Array | None = None,
+        mask: Array | None = None,
     ) -> tuple[Array, Array]:
-        """Return the reduced loss and its derivative with respect to values, which has their shape."""
+        """Return the reduced loss and its derivative with respect to values, which has their shape.
+
+        Where the mask is False, a value has the weight 0, and N is the number of the others.
+        """
         count: Any = max(1, math.prod(values.shape))
         weights = None
         counted = self.counted(xp, y_true, values)
+        if mask is not None:
+            mask = spread(xp, xp.astype(mask, values.dtype), values, "mask")
         if counted is not None:
             counted = xp.astype(counted, values.dtype)
-            weights = counted
-            count = xp.maximum(xp.sum(counted), 1.0)
+            mask = counted if mask is None else counted * mask
+        if mask is not None:
+            weights = mask
+            count = xp.maximum(xp.sum(mask), 1.0)
         if sample_weight is not None:
             sample_weight = spread(xp, sample_weight, values)
             weights = sample_weight if weights is None else weights * sample_weight
@@ -171,8 +183,8 @@ class Loss(Configurable):
             y_true = xp.astype(y_true, xp.int64)
         return xp.reshape(y_true, self.align(tuple(y_true.shape), tuple(y_pred.shape)))
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Array:
-        """Return the reduced loss of arrays or lists of any backend.
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Array:
+        """Return the reduced loss of arrays or lists of any backend; `mask` is False where a prediction does not count.
 
         Raises:
             ShapeError: the targets do not fit the predictions, or the weights do not fit the values.
@@ -185,7 +197,7 @@ class Loss(Configurable):
             values = self.call(xp, y_true, y_pred)
             if sample_weight is not None:
                 sample_weight = xp.astype(xp.asarray(sample_weight), values.dtype)
-            return self.reduce(xp, y_true, values, sample_weight)[0]
+            return self.reduce(xp, y_true, values, sample_weight, None if mask is None else xp.asarray(mask))[0]
 
 
 class FunctionLoss(Loss):
@@ -209,7 +221,7 @@ class FunctionLoss(Loss):
         return call_function(self.function, xp, y_true, y_pred)
 
 
-def spread(xp: Backend, sample_weight: Array, values: Array) -> Array:
+def spread(xp: Backend, sample_weight: Array, values: Array, name: str = "sample_weight") -> Array:
     """Return sample weights with the shape of values: a weight a row is repeated along the inner axes.
 
     Raises:
@@ -225,12 +237,25 @@ def spread(xp: Backend, sample_weight: Array, values: Array) -> Array:
         return xp.broadcast_to(xp.reshape(sample_weight, (*shape, *inner)), wanted)
     if not wanted:
         raise ShapeError(
-            f"sample_weight: a loss with one value for a whole batch takes none. Received: shape {shape}. "
+            f"{name}: a loss with one value for a whole batch takes none. Received: shape {shape}. "
             f"Give the loss the axes of a sample: axis=(1, 2, 3)."
         )
     raise ShapeError(
-        f"sample_weight: there must be one weight for each sample, or for each value, {wanted}. Received: shape {shape}"
+        f"{name}: there must be one weight for each sample, or for each value, {wanted}. Received: shape {shape}"
     )
+
+
+def masked_weights(xp: Backend, mask: Array | None, sample_weight: Array | None) -> Array | None:
+    """Return sample weights that are 0 where a mask is False, with the inner axes of both; None if all are 1.
+
+    Raises:
+        ShapeError: the axes that both have are not of one length.
+    """
+    if mask is None or sample_weight is None:
+        return sample_weight if mask is None else xp.astype(mask, xp.float64)
+    if sample_weight.ndim > mask.ndim:
+        return spread(xp, xp.astype(mask, sample_weight.dtype), sample_weight, "mask") * sample_weight
+    return spread(xp, sample_weight, mask) * xp.astype(mask, sample_weight.dtype)
 
 
 def _with_batch(shape: Shape) -> str:

@@ -34,6 +34,8 @@ class MeanMetric(Metric):
     Values with inner axes are first averaged over those that the weights do not have, as in Keras.
     """
 
+    masked: ClassVar[bool] = True
+
     def __init__(self, name: str | None = None, dtype: str | None = None) -> None:
         super().__init__(name, dtype)
         self.total = self.add_variable("total")

@@ -32,6 +32,9 @@ class Metric(HoldsState, Configurable):
 
     operands: ClassVar[tuple[str, ...]] = ("y_true", "y_pred")
 
+    masked: ClassVar[bool] = False
+    """Whether what a model masks counts for nothing: as in Keras, in means of a value for each sample alone."""
+
     built: bool = True
     """Whether the totals are there; set to False by a metric that makes them in `build`."""
 

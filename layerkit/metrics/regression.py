@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class RootMeanSquaredError(MeanMetric):
     """``√mean((y_pred - y_true)²)``, the root of the mean over all samples."""
 
+    masked: ClassVar[bool] = False
+
     def __init__(self, name: str | None = "root_mean_squared_error", dtype: str | None = None) -> None:
         super().__init__(name, dtype)
 

@@ -14,6 +14,7 @@ from layerkit.layers.layer import Arrays, Layer, LayerArguments, Shapes, check_d
 from layerkit.models.model import Model
 from layerkit.names import call_it
 from layerkit.nested import leaves, mapped_shapes, shape_of
+from layerkit.program import inference
 from layerkit.training.trouble import say_where
 
 if TYPE_CHECKING:
@@ -207,13 +208,36 @@ class Sequential(Model):
         return shape
 
     @override
-    def forward(self, xp: Backend, x: Arrays, *, training: bool = False) -> tuple[Arrays, Any]:
+    def forward(self, xp: Backend, x: Arrays, *, training: bool = False, mask: Arrays = None) -> tuple[Arrays, Any]:
+        y, tape, _ = self._pass(xp, x, mask, training=training)
+        return y, tape
+
+    @override
+    def compute_mask(self, xp: Backend, x: Arrays, mask: Arrays) -> Arrays:
+        with inference():
+            return self._pass(xp, x, mask, training=False)[2]
+
+    @override
+    def run_masked(
+        self, xp: Backend, x: Arrays, mask: Arrays = None, *, training: bool = False
+    ) -> tuple[Arrays, Any, Arrays]:
+        if type(self).forward is not Sequential.forward:  # a user's own
+            return super().run_masked(xp, x, mask, training=training)
+        y, saved, mask = self._pass(xp, x, mask, training=training)
+        if self.activity_regularizer is not None:
+            y, saved = self.penalized(xp, y, saved)
+        return y, saved, mask
+
+    def _pass(self, xp: Backend, x: Arrays, mask: Arrays, *, training: bool) -> tuple[Arrays, Any, Arrays]:
+        """Return y, what `backward` will need, and the mask of y."""
         tape: list[Any] = []
         layer: Layer = self
         try:
             for _, layer in self._stack:
                 shape = getattr(x, "shape", None) or shape_of(x)  # between two layers there may be several arrays
-                if layer.activity_regularizer is not None:
+                if mask is not None or layer.computes_mask:
+                    x, saved, mask = layer.run_masked(xp, x, mask, training=training)
+                elif layer.activity_regularizer is not None:
                     x, saved = layer.run_forward(xp, x, training=training)
                 elif layer.takes_training:
                     x, saved = layer.forward(xp, x, training=training)
@@ -223,7 +247,7 @@ class Sequential(Model):
         except Exception as error:
             say_where(error, layer, "the forward pass of", x=x)
             raise
-        return x, tape
+        return x, tape, mask
 
     @override
     def backward(

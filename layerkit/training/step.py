@@ -10,6 +10,7 @@ from layerkit import metrics as metrics_room
 from layerkit.changes import moves
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError, UnknownNameError
 from layerkit.layers.penalties import collecting, total_penalty
+from layerkit.losses.loss import masked_weights
 from layerkit.metrics import Mean
 from layerkit.names import nearest
 from layerkit.program import inference
@@ -48,6 +49,9 @@ class Trainable(Protocol):
     def walk(self) -> Iterator[Layer]: ...
     def named_weights(self) -> dict[str, Variable]: ...
     def run_forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]: ...
+    def run_masked(
+        self, xp: Backend, x: Array, mask: Array | None = None, *, training: bool = False
+    ) -> tuple[Array, Any, Array | None]: ...
     def run_backward(
         self, xp: Backend, saved: Any, dy: Array, *, input_gradient: bool = True
     ) -> tuple[Array | None, dict[str, Array]]: ...
@@ -230,7 +234,7 @@ class Step:
             self.testing(x, y, sample_weight)
 
     def _train(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
-        total, y_pred, gradients = self.gradients(xp, x, y, sample_weight)
+        total, (y_pred, mask), gradients = self.gradients(xp, x, y, sample_weight)
         for name, stretch in self._targets:
             gradient, target = gradients.get(name), stretch.value
             if getattr(gradient, "shape", None) != target.shape:
@@ -239,23 +243,24 @@ class Step:
         if len(gradients) != len(self._targets):  # gradients of weights that are not trained, or of none
             require_gradients(gradients, {}, self._known)
         del gradients  # as large as all weights together
-        self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)  # first: a metric may find that y does not fit
+        # First, because a metric may find that y does not fit.
+        self._measure(xp, x.shape[0], total, y, y_pred, mask, sample_weight)
         self.optimizer.update(xp)
         for variable in self._constrained:
             xp.assign(variable.value, variable.constraint.call(xp, variable.value))
 
     def gradients(
         self, xp: Backend, x: Array, y: Array, sample_weight: Array | None
-    ) -> tuple[Array, Array, dict[str, Array]]:
-        """Return the loss with all penalties, the output, and the gradients of that loss by name of weight."""
+    ) -> tuple[Array, tuple[Array, Array | None], dict[str, Array]]:
+        """Return the loss with all penalties, the output and its mask, and that loss's gradients by name of weight."""
         model, loss = self.model, self.loss
         if loss is None:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
         with collecting() as penalties:
-            y_pred, saved = model.run_forward(xp, x, training=True)
+            y_pred, saved, mask = model.run_masked(xp, x, training=True)
         try:
             values, loss_saved = loss.forward(xp, y, y_pred)
-            total, dvalues = loss.reduce(xp, y, values, sample_weight)
+            total, dvalues = loss.reduce(xp, y, values, sample_weight, mask)
             dy = loss.backward(xp, loss_saved, dvalues)
         except Exception as error:
             say_where(error, loss, "the loss", y_true=y, y_pred=y_pred)
@@ -271,27 +276,34 @@ class Step:
             penalties.append(penalty)
             if name in gradients:  # where it is not, who asks for it will say so
                 gradients[name] = gradients[name] + dweight
-        return total_penalty(xp, total, penalties), y_pred, gradients
+        return total_penalty(xp, total, penalties), (y_pred, mask), gradients
 
     def _test(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
         with inference(), collecting() as penalties:
-            y_pred, _ = self.model.run_forward(xp, x, training=False)
+            y_pred, _, mask = self.model.run_masked(xp, x, training=False)
         total: Any = 0.0
         if self.loss is not None:
             try:
                 with inference():
                     values, _ = self.loss.forward(xp, y, y_pred)
-                total, _ = self.loss.reduce(xp, y, values, sample_weight)
+                total, _ = self.loss.reduce(xp, y, values, sample_weight, mask)
                 for variable in self._with_regularizers():
                     penalties.append(variable.regularizer.call(xp, variable.value))
                 total = total_penalty(xp, total, penalties)
             except Exception as error:
                 say_where(error, self.loss, "the loss", y_true=y, y_pred=y_pred)
                 raise
-        self._measure(xp, x.shape[0], total, y, y_pred, sample_weight)
+        self._measure(xp, x.shape[0], total, y, y_pred, mask, sample_weight)
 
     def _measure(
-        self, xp: Backend, rows: int, total: Array, y: Array, y_pred: Array, sample_weight: Array | None
+        self,
+        xp: Backend,
+        rows: int,
+        total: Array,
+        y: Array,
+        y_pred: Array,
+        mask: Array | None,
+        sample_weight: Array | None,
     ) -> None:
         if self.loss is not None:
             xp.assign_add(self.loss_total.total, xp.astype(total * float(rows), xp.float64))
@@ -299,9 +311,13 @@ class Step:
         metric: Metric = self.loss_total
         try:
             for metric in self.metrics:
-                metric.update(xp, y, y_pred)
+                if mask is None or not metric.masked:
+                    metric.update(xp, y, y_pred)
+                else:
+                    metric.update(xp, y, y_pred, masked_weights(xp, mask, None))
             for metric in self.weighted:
-                metric.update(xp, y, y_pred, sample_weight)
+                weights = masked_weights(xp, mask if metric.masked else None, sample_weight)
+                metric.update(xp, y, y_pred, weights)
         except Exception as error:
             say_where(error, metric, "the metric", y_true=y, y_pred=y_pred)
             raise

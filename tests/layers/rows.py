@@ -30,6 +30,7 @@ from layerkit.layers import (
     Lambda,
     LayerNormalization,
     LogSigmoid,
+    Masking,
     Maximum,
     Minimum,
     Mish,
@@ -185,6 +186,7 @@ SHAPES = {
     "permute nothing": (lambda: Permute((1,)), [(2,)]),
     "repeat vector": (lambda: RepeatVector(3), [(2,)]),
     "identity": (Identity, ANY),
+    "masking": (Masking, VECTORS),
     "activity regularization": (lambda: ActivityRegularization(0.1, 0.2), ANY),
     "dense with penalties": (
         lambda: Dense(4, "tanh", kernel_regularizer="l1", bias_constraint="non_neg", activity_regularizer="l2"),

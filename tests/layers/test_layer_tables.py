@@ -23,7 +23,7 @@ BACKWARD = {"float32": 1e-5, "float64": 1e-12}
 NOT_HERE = {
     "BatchNormalization": {"renorm", "renorm_clipping", "renorm_momentum", "synchronized"},
     "EinsumDense": {"lora_rank", "lora_alpha", "gptq_unpacked_column_size", "quantization_config"},
-    "Embedding": {"mask_zero", "lora_rank", "lora_alpha", "quantization_config"},
+    "Embedding": {"lora_rank", "lora_alpha", "quantization_config"},
 }
 
 # Values for arguments without a default that do not take 1.
