@@ -17,6 +17,7 @@
     └── BackendError (RuntimeError)
         ├── BackendUnavailableError (ImportError)   the library, its driver or the device is missing
         ├── MixedBackendsError                one computation over arrays of two backends or devices
+        ├── DeviceMemoryError (MemoryError)   the device has no room for what is computed
         └── UnsupportedWordError (AttributeError)   a word that is not part of the contract
 
     NonFiniteWarning (RuntimeWarning)         training goes on, with numbers that are not finite
@@ -82,6 +83,10 @@ class BackendUnavailableError(BackendError, ImportError):
 
 class MixedBackendsError(BackendError):
     """One computation met arrays of two backends or devices."""
+
+
+class DeviceMemoryError(BackendError, MemoryError):
+    """The memory of the device is full."""
 
 
 class UnsupportedWordError(BackendError, AttributeError):

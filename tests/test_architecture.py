@@ -49,6 +49,7 @@ ALLOWED = {
     "numpy": (*ROOMS_ON_THE_HOST, *JUDGES, "backends/layerkit_numpy/"),
     "array_api_strict": ("layerkit/testing/",),
     "array_api_compat": ("backends/layerkit_cupy/",),
+    "cuda": ("backends/layerkit_cupy/",),
     "cupy": ("backends/layerkit_cupy/",),
     "cupyx": ("backends/layerkit_cupy/",),
     "IPython": ("layerkit/training/screen.py",),

@@ -7,20 +7,24 @@ layerkit lives in this folder.
 from __future__ import annotations
 
 import functools
+import math
+import os
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from layerkit.errors import MixedBackendsError
-from layerkit.xp import words
+from layerkit.errors import ArgumentError, BackendUnavailableError, DeviceMemoryError, MixedBackendsError
+from layerkit.xp import reference, words
 from layerkit.xp.backend import Backend, check_value
 from layerkit.xp.einsum import parsed
-from layerkit_cupy.installation import device_names, find_device
+from layerkit_cupy.installation import device_names, find_device, summary
+from layerkit_cupy.products import Products, load
+from layerkit_cupy.program import CupyProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
 # As Any: CuPy has no types, and need not be there for types to be checked.
@@ -29,8 +33,41 @@ namespace: Any = import_module("array_api_compat.cupy")
 special: Any = import_module("cupyx.scipy.special")
 
 _THREADS = 256  # in a block: any multiple of 32 up to 1024 would do
+PRECISIONS = ("float32", "tf32")
 PHILOX = Path(__file__).with_name("philox.cu").read_text(encoding="utf-8")
 _philox = cupy.RawKernel(PHILOX, "layerkit_philox")
+
+
+class _OnDevice:
+    """Within a ``with`` block, CuPy computes on this device; where it has no memory left, one sentence says so."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._device = cupy.cuda.Device(index)  # a new one: its stack of former devices is not made for two threads
+
+    def __enter__(self) -> None:
+        self._device.__enter__()
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        try:
+            if isinstance(error, cupy.cuda.memory.OutOfMemoryError):
+                free, total = cupy.cuda.runtime.memGetInfo()
+                raise DeviceMemoryError(
+                    f"cupy:{self._index}: the device must have room for what is computed. "
+                    f"Received: {str(error).rstrip('.')}, with {free:,} of the device's {total:,} bytes free. "
+                    f"Use a smaller batch_size, or end what else runs on the device."
+                ) from error
+        finally:
+            self._device.__exit__(None, None, None)
+
+
+def _mean(xp: Any, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    count = math.prod(x.shape[n] for n in axes)
+    if count == 1 and xp.isdtype(x.dtype, "real floating"):
+        one = xp.astype(x, x.dtype)  # of state, the numbers that it has now
+        return one if keepdims else xp.squeeze(one, axes)
+    return xp.sum(x, axis=axis, keepdims=keepdims) / count
 
 
 class CupyBackend(Backend):
@@ -45,6 +82,11 @@ class CupyBackend(Backend):
 
     name = "cupy"
 
+    expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {
+        word: getattr(reference, word)
+        for word in ("linear", "linear_grad", "softmax", "log_softmax", "one_hot", "einsum")
+    } | {"mean": _mean}
+
     # One kernel each, where the references take several. exp(-x) may overflow to inf, whose reciprocal is right: 0.
     sigmoid: Any = staticmethod(special.expit)
     erfc: Any = staticmethod(special.erfc)
@@ -52,6 +94,7 @@ class CupyBackend(Backend):
     def __init__(self, index: int) -> None:
         super().__init__(namespace, str(index))
         self._index = index
+        self.matmul_precision = os.environ.get("LAYERKIT_MATMUL_PRECISION", "").strip() or "float32"
         computing = set(words.ARRAY_WORDS).difference(words.CONSTANTS, words.DTYPES)
         for word in (*computing, *words.NETWORK_WORDS, *words.MACHINE_WORDS):
             setattr(self, word, self._here(getattr(self, word)))
@@ -62,10 +105,56 @@ class CupyBackend(Backend):
     def _here(self, word: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(word)
         def here(*args: Any, **kwargs: Any) -> Any:
-            with cupy.cuda.Device(self._index):  # a new one: its stack of former devices is not made for two threads
+            with _OnDevice(self._index):
                 return word(*args, **kwargs)
 
         return here
+
+    @property
+    def matmul_precision(self) -> str:
+        """How products of float32 matrices are computed: "float32"; or "tf32", with 10 bits of each factor's fraction.
+
+        By default what the environment variable ``LAYERKIT_MATMUL_PRECISION`` says, or else "float32".
+
+        Raises:
+            ArgumentError: it is set to something else.
+        """
+        return self._matmul_precision
+
+    @matmul_precision.setter
+    def matmul_precision(self, precision: str) -> None:
+        if precision not in PRECISIONS:
+            raise ArgumentError(
+                f"{self}: matmul_precision must be 'float32' or 'tf32'. Received: matmul_precision={precision!r}"
+            )
+        self._matmul_precision = precision
+
+    @functools.cached_property
+    def products(self) -> Products | Exception:
+        """Products of matrices past CuPy, by cuBLAS itself; or why they cannot be had."""
+        try:
+            with self.on_device():
+                return Products(load())
+        except Exception as error:  # noqa: BLE001 - whatever it is, CuPy's own products remain
+            return error
+
+    def multiplied(self, a: Any, b: Any, out: Any = None) -> Any:
+        """Return ``a @ b`` by cuBLAS itself where that is possible, so that a CUDA graph can hold it."""
+        products = self.products
+        if isinstance(products, Products) and products.takes(a, b):
+            return products(a, b, self.matmul_precision, out)
+        return cupy.matmul(a, b, out=out)
+
+    def matmul(self, x1: Any, x2: Any, /) -> Any:
+        """Return ``x1 @ x2``."""
+        if self.matmul_precision == "float32":
+            return namespace.matmul(x1, x2)
+        if isinstance(self.products, Exception):
+            raise BackendUnavailableError(
+                f"{self}: matmul_precision='tf32' needs cuBLAS. Received: {summary(self.products)}. "
+                f"Install the CUDA toolkit, or use matmul_precision='float32'."
+            )
+        return self.multiplied(x1, x2)
 
     @classmethod
     @override
@@ -78,7 +167,7 @@ class CupyBackend(Backend):
 
     @override
     def on_device(self) -> AbstractContextManager[Any]:
-        return cupy.cuda.Device(self._index)
+        return _OnDevice(self._index)
 
     @override
     def owns(self, array: Any) -> bool:
@@ -96,6 +185,10 @@ class CupyBackend(Backend):
     @override
     def to_numpy(self, array: Any) -> Any:
         return cupy.asnumpy(array)
+
+    @override
+    def capture(self, program: Any) -> CupyProgram:
+        return CupyProgram(program, self)
 
     @override
     def einsum(self, subscripts: str, *operands: Any) -> Any:

@@ -34,9 +34,9 @@ def check_installation() -> None:
         import_module("array_api_compat.cupy")
     except Exception as error:  # a broken installation raises anything
         if "libcuda.so" in str(error):
-            raise _no_driver(_summary(error)) from error
+            raise _no_driver(summary(error)) from error
         raise _unavailable(
-            f"the installed CuPy must be importable. Received: {_summary(error)}.",
+            f"the installed CuPy must be importable. Received: {summary(error)}.",
             "Uninstall every package whose name begins with cupy, and run: "
             'pip install "layerkit[cuda12]" (or cuda13, for CUDA 13).',
         ) from error
@@ -68,7 +68,7 @@ def device_names() -> tuple[str, ...]:
             ) from error
         if error.status != _NO_DEVICE:
             raise _unavailable(
-                f"the NVIDIA driver must work. Received: {_summary(error)}.",
+                f"the NVIDIA driver must work. Received: {summary(error)}.",
                 "Run nvidia-smi to see what is wrong, or use backend='numpy'.",
             ) from error
         count = 0
@@ -99,7 +99,7 @@ def find_device(name: str) -> int:
         _ = cupy.cuda.cublas
     except Exception as error:  # each version of CuPy raises another
         raise _unavailable(
-            f"CUDA's compiler and its library of matrix products must be installed. Received: {_summary(error)}.",
+            f"CUDA's compiler and its library of matrix products must be installed. Received: {summary(error)}.",
             "Install the CUDA toolkit, or run: "
             'pip install --upgrade "cupy-cuda12x[ctk]" (or "cupy-cuda13x[ctk]", for CUDA 13).',
         ) from error
@@ -117,7 +117,7 @@ def _no_driver(found: str) -> BackendUnavailableError:
     )
 
 
-def _summary(error: BaseException) -> str:
+def summary(error: BaseException) -> str:
     """Return an error's cause in one line: CuPy's own messages are pages, and name the cause last."""
     cause = error.__cause__ or error
     lines = [line.strip(" =") for line in str(cause).splitlines()]

@@ -4,49 +4,17 @@ Each test runs on the first GPU, where there is one, and everywhere on an emulat
 `emulated`), which shows that the backend asks CuPy for the right things. To run what needs a GPU: ``pytest -m gpu``.
 """
 
-from pathlib import Path
+import sys
 
 import numpy as np
 import pytest
 
 import layerkit
 from layerkit import Sequential
-from layerkit.errors import ArgumentError, MixedBackendsError, ShapeError
+from layerkit.errors import ArgumentError, DeviceMemoryError, MixedBackendsError, ShapeError
 from layerkit.layers import Dense, Dropout, Sigmoid
 from layerkit.optimizers import SGD, Adam
 from layerkit.xp import RandomStream, words
-from tests.backends.host_kernel import COMPILER
-from tests.conftest import MISSING, REQUIRED
-
-EMULATED = Path(__file__).with_name("emulated")
-DEVICES = [pytest.param("gpu", marks=pytest.mark.gpu), "emulated"]
-
-
-@pytest.fixture
-def emulation(without_cupy):
-    """Put the emulation in CuPy's place."""
-    if COMPILER is None:
-        pytest.skip("no C compiler, cc, is installed: the emulation of CuPy compiles kernels with it")
-    without_cupy.syspath_prepend(EMULATED)
-
-
-@pytest.fixture(params=DEVICES)
-def cupy(request):
-    """Return the backend "cupy:0"."""
-    if request.param == "emulated":
-        request.getfixturevalue("emulation")
-    elif MISSING["cupy"] is not None:
-        (pytest.fail if "cupy" in REQUIRED else pytest.skip)(MISSING["cupy"])
-    return layerkit.backend("cupy:0")
-
-
-@pytest.fixture
-def second(cupy):
-    """Return the backend "cupy:1"."""
-    if len(cupy.devices()) < 2:
-        pytest.skip("there is one GPU only")
-    return layerkit.backend("cupy:1")
-
 
 # Machine words.
 
@@ -231,6 +199,28 @@ def test_arrays_of_two_devices_do_not_mix(cupy, second):
         "One computation takes arrays of one backend. Received: an array of cupy:1 in a computation on cupy:0. "
         "Move it with xp.asarray(xp_of_the_other.to_numpy(array))."
     )
+
+
+def test_a_full_device(emulation, monkeypatch):
+    cupy = layerkit.backend("cupy:1")
+    library = sys.modules["cupy"]
+
+    def full(*args, **kwargs):
+        raise library.cuda.memory.OutOfMemoryError(4_000, 79_999_999_000)
+
+    sentence = (
+        "cupy:1: the device must have room for what is computed. Received: Out of memory allocating 4,000 bytes "
+        "(allocated so far: 79,999,999,000 bytes), with 1,000 of the device's 80,000,000,000 bytes free. "
+        "Use a smaller batch_size, or end what else runs on the device."
+    )
+    monkeypatch.setattr(library, "empty", full)
+    with pytest.raises(DeviceMemoryError) as caught:
+        cupy.random_bits((1, 2), cupy.asarray(0, "uint64"), 1000)
+    assert str(caught.value) == sentence
+    with pytest.raises(DeviceMemoryError) as caught, cupy.on_device():  # as an operator does
+        full()
+    assert str(caught.value) == sentence
+    assert library._current == [0]
 
 
 # Models.

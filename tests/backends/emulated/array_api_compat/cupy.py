@@ -6,6 +6,7 @@ import cupy
 import numpy as np
 
 from layerkit.xp import words
+from layerkit_numpy import NumpyBackend
 
 
 def _emulated(module, names):
@@ -18,5 +19,7 @@ def _is_function(value):
 
 
 globals().update(_emulated(np, words.ARRAY_WORDS))
+# NumPy's own sort upwards only.
+sort, argsort = map(cupy.on_device, (NumpyBackend.sort, NumpyBackend.argsort))
 linalg = SimpleNamespace(**_emulated(np.linalg, words.LINALG))
 fft = SimpleNamespace(**_emulated(np.fft, words.FFT))

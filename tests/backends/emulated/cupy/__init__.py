@@ -1,16 +1,22 @@
 """What layerkit uses of CuPy, emulated on the host: NumPy's arrays that know a device, of which there are two.
 
 As in CuPy, results are made on the current device, and an operation with an array of another device is an error here.
-It proves how the backend uses CuPy, not that CuPy works so.
+Within a stream that is captured, nothing is computed but noted; the graph that comes of it does it again and again, in
+the same memory. It proves how the backend uses CuPy, not that CuPy works so.
 """
+
+import contextlib
+from types import SimpleNamespace
 
 import numpy as np
 
-from tests.backends.host_kernel import HostKernel as RawKernel  # noqa: F401
+from tests.backends.host_kernel import HostKernel
 
 __version__ = "14.0.0"
 
 _current = [0]
+_noted = None  # what a stream that is captured has been asked to do
+launches = []  # the names of kernels and words, and "graph", as they were launched
 
 
 class ndarray(np.ndarray):
@@ -20,23 +26,43 @@ class ndarray(np.ndarray):
         # A view stays where its memory is; everything else is made on the current device.
         self.device = cuda.Device(_current[-1])
 
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.ctypes.data)
+
     def __array_ufunc__(self, ufunc, method, *operands, out=(), **options):
-        plain = [_plain(operand) for operand in (*operands, *out)]
-        result = getattr(ufunc, method)(*plain[: len(operands)], out=tuple(plain[len(operands) :]) or None, **options)
-        return out[0] if out else _on_device(result)
+        if not all(isinstance(operand, (np.ndarray, np.generic, int, float, complex)) for operand in operands):
+            return NotImplemented  # gives way to who knows better: a recorded array
+
+        def compute(*operands):
+            plain = [_plain(operand) for operand in (*operands, *out)]
+            outs = tuple(plain[len(operands) :]) or None
+            return getattr(ufunc, method)(*plain[: len(operands)], out=outs, **options)
+
+        if out:
+            _do(ufunc.__name__, lambda: compute(*operands))
+            return out[0]
+        return _word(ufunc.__name__, compute, operands, {})
 
     def __array_function__(self, function, types, args, kwargs):
-        return _on_device(function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()}))
+        return on_device(function)(*args, **kwargs)
 
     def __getitem__(self, key):
-        view = _on_device(np.ndarray.__getitem__(self.view(np.ndarray), _plain(key)))
+        view = _word("getitem", lambda x, key: np.ndarray.__getitem__(_plain(x), _plain(key)), (self, key), {})
         view.device = self.device
         return view
 
     def __setitem__(self, key, value):
         if type(value) is np.ndarray and value.shape:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        _plain(self)[key] = _plain(value)
+
+        def fill():
+            _plain(self)[key] = _plain(value)
+
+        _do("setitem", fill)
+
+    def copy(self):
+        return on_device(np.copy)(self)
 
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
@@ -58,11 +84,65 @@ def _on_device(value):
     return np.asarray(value).view(ndarray) if isinstance(value, (np.ndarray, np.generic)) else value
 
 
+# Doing, or noting.
+
+
+def _do(name, action):
+    """Do something that has no result but what it writes; or note it, where a stream is captured."""
+    if _noted is not None:
+        _noted.append((name, action))
+    else:
+        launches.append(name)
+        action()
+
+
+def _arrays(value):
+    if isinstance(value, (list, tuple)):
+        return [array for item in value for array in _arrays(item)]
+    return [value] if isinstance(value, np.ndarray) else []
+
+
+def _word(name, function, args, kwargs):
+    with np.errstate(all="ignore"):
+        result = _on_device(function(*args, **kwargs))
+    made = _arrays(result)
+    given = _arrays([*args, *kwargs.values()])
+    if not made or any(np.may_share_memory(array, other) for array in made for other in given):
+        return result  # a view: nothing is launched
+    if _noted is None:
+        launches.append(name)
+        return result
+
+    def again():
+        with np.errstate(all="ignore"):
+            for array, values in zip(made, _arrays(_on_device(function(*args, **kwargs))), strict=True):
+                np.copyto(array.view(np.ndarray), values.view(np.ndarray))
+
+    for array in made:  # what nobody has computed yet
+        array.view(np.ndarray).fill(0)
+    _noted.append((name, again))
+    return result
+
+
 def on_device(function):
-    def word(*args, **kwargs):
-        return _on_device(function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()}))
+    def word(*args, out=None, **kwargs):
+        if out is not None:
+            refused_by_cublas(function)
+            _do(function.__name__, lambda: np.copyto(_plain(out), function(*map(_plain, args), **kwargs)))
+            return out
+
+        def compute(*args, **kwargs):
+            return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
+
+        refused_by_cublas(function)
+        return _word(getattr(function, "__name__", ""), compute, args, kwargs)
 
     return word
+
+
+def refused_by_cublas(function):
+    if _noted is not None and getattr(function, "__name__", "") in ("matmul", "tensordot", "vecdot", "einsum"):
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
 
 
 def asarray(values, dtype=None):
@@ -72,7 +152,30 @@ def asarray(values, dtype=None):
 
 
 def asnumpy(array):
+    if _noted is not None:
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
     return np.array(_plain(array))
+
+
+def copyto(target, source):
+    def copy():
+        np.copyto(_plain(target), _plain(source))
+
+    _do("copy", copy)
+
+
+def empty(shape, dtype=float):
+    array = np.empty(shape, dtype)
+    array.fill(3 if _noted is None else 0)  # which shows where it was not written; but it may be an index
+    return _on_device(array)
+
+
+class RawKernel(HostKernel):
+    def __call__(self, grid, block, arguments):
+        _do(self.name, lambda: HostKernel.__call__(self, grid, block, [_plain(argument) for argument in arguments]))
+
+
+# Devices, streams, graphs.
 
 
 class CUDARuntimeError(RuntimeError):
@@ -84,11 +187,13 @@ class runtime:
     driverGetVersion = staticmethod(lambda: 13000)
     getDeviceCount = staticmethod(lambda: 2)
     deviceSynchronize = staticmethod(lambda: None)
+    memGetInfo = staticmethod(lambda: (1_000, 80_000_000_000))
 
 
 class Device:
-    def __init__(self, index):
-        self.id = index
+    def __init__(self, index=None):
+        self.attributes = {"MultiProcessorCount": 1}
+        self.id = _current[-1] if index is None else index
 
     def __enter__(self):
         _current.append(self.id)
@@ -97,13 +202,76 @@ class Device:
         _current.pop()
 
 
+class Stream:
+    ptr = 0
+
+    def __init__(self, null=False, non_blocking=False):
+        self.non_blocking = non_blocking
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def synchronize(self):
+        assert _noted is None
+
+    def begin_capture(self, mode=None):
+        global _noted
+        assert self.non_blocking, "the stream that everybody shares cannot be captured"
+        _noted = []
+
+    def end_capture(self):
+        global _noted
+        graph, _noted = Graph(_noted), None
+        return graph
+
+
+class Graph:
+    def __init__(self, actions):
+        self.actions = actions
+        self.device = _current[-1]
+
+    def launch(self, stream=None):
+        launches.append("graph")
+        with Device(self.device):
+            for _, action in self.actions:
+                action()
+
+
+class MemoryPool:
+    def malloc(self, size):
+        raise NotImplementedError
+
+    def free_all_blocks(self):
+        pass
+
+
+class OutOfMemoryError(MemoryError):
+    """Its text is that of CuPy 14."""
+
+    def __init__(self, size, total):
+        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes).")
+
+
+class memory:
+    OutOfMemoryError = OutOfMemoryError
+
+
 class nvrtc:
     getVersion = staticmethod(lambda: (13, 0))
 
 
 class cuda:
-    runtime, nvrtc, cublas, Device = runtime, nvrtc, None, Device
+    runtime, nvrtc, cublas, memory = runtime, nvrtc, None, memory
+    Device, Stream, Graph, MemoryPool = Device, Stream, Graph, MemoryPool
+    using_allocator = staticmethod(lambda allocator: contextlib.nullcontext())
+    get_current_stream = staticmethod(lambda: Stream())
 
 
-empty, add, einsum = map(on_device, (np.empty, np.add, np.einsum))
-uint32, uint64 = np.uint32, np.uint64
+add, ascontiguousarray, einsum, matmul = map(on_device, (np.add, np.ascontiguousarray, np.einsum, np.matmul))
+max, min, sum = map(on_device, (np.max, np.min, np.sum))  # noqa: A001 - CuPy's names
+get_default_memory_pool = MemoryPool
+dtype, generic, result_type = np.dtype, np.generic, np.result_type
+uint8, uint32, uint64 = np.uint8, np.uint32, np.uint64

@@ -1,0 +1,163 @@
+"""Products of matrices by cuBLAS, called so that a CUDA graph can hold them.
+
+CuPy refuses cuBLAS while a stream is captured (`setStream` in its cublas.pyx raises NotImplementedError), because
+cuBLAS may then allocate memory. With a workspace that is given beforehand it does not, and is allowed (cuBLAS
+documentation, "CUDA Graphs Support" and `cublasSetWorkspace`). So the library that CuPy has loaded is called here
+directly: five functions, declared as its header cublas_api.h declares them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+cupy: Any = import_module("cupy")
+
+WORKSPACE = 32 << 20
+"""Bytes: what NVIDIA recommends for Hopper, and more than it does for what came before."""
+
+_INT, _LONG, _POINTER, _SIZE = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p, ctypes.c_size_t
+_MATRIX = (_POINTER, _INT, _INT)  # address, dtype, distance of its columns
+_MATRICES = (*_MATRIX, _LONG)  # and distance to the next matrix
+_BEFORE = (_POINTER, *(_INT,) * 5, _POINTER)  # handle, whether each is transposed, m, n, k, alpha
+FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "cublasCreate_v2": (_POINTER,),
+    "cublasSetStream_v2": (_POINTER, _POINTER),
+    "cublasSetWorkspace_v2": (_POINTER, _POINTER, _SIZE),
+    "cublasGemmEx": (*_BEFORE, *_MATRIX, *_MATRIX, _POINTER, *_MATRIX, _INT, _INT),
+    "cublasGemmStridedBatchedEx": (*_BEFORE, *_MATRICES, *_MATRICES, _POINTER, *_MATRICES, _INT, _INT, _INT),
+}
+"""What is called, and with arguments of which types. Each returns a status, 0 if all is well."""
+
+CONSTANTS = {
+    **{"CUBLAS_OP_N": 0, "CUBLAS_OP_T": 1, "CUBLAS_GEMM_DEFAULT": -1},
+    **{"CUBLAS_COMPUTE_32F": 68, "CUBLAS_COMPUTE_32F_FAST_TF32": 77, "CUBLAS_COMPUTE_64F": 70},
+    **{"CUDA_R_32F": 0, "CUDA_R_64F": 1},
+}
+"""As the headers have them."""
+
+# The dtype of the matrices, of alpha, and of what is summed, by dtype and precision.
+_KINDS: dict[tuple[str, str], tuple[int, Any, int]] = {
+    ("float32", "float32"): (CONSTANTS["CUDA_R_32F"], ctypes.c_float, CONSTANTS["CUBLAS_COMPUTE_32F"]),
+    ("float32", "tf32"): (CONSTANTS["CUDA_R_32F"], ctypes.c_float, CONSTANTS["CUBLAS_COMPUTE_32F_FAST_TF32"]),
+    ("float64", "float32"): (CONSTANTS["CUDA_R_64F"], ctypes.c_double, CONSTANTS["CUBLAS_COMPUTE_64F"]),
+    ("float64", "tf32"): (CONSTANTS["CUDA_R_64F"], ctypes.c_double, CONSTANTS["CUBLAS_COMPUTE_64F"]),
+}
+
+LARGEST = 2**31
+"""No length or distance that cuBLAS takes is as large."""
+
+
+def load() -> Any:
+    """Return the cuBLAS that CuPy has loaded, or is going to.
+
+    Raises:
+        ImportError, OSError, AttributeError, RuntimeError: it is not there.
+    """
+    pathfinder = import_module("cuda.pathfinder")
+    library = ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+    for name, types in FUNCTIONS.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = types, _INT
+    return library
+
+
+class Matrices(NamedTuple):
+    """Matrices as cuBLAS sees them, which counts by columns: ours are their transposes."""
+
+    array: Any
+    transposed: int
+    leading: int
+    """Elements from one column to the next."""
+    apart: int
+    """Elements from one matrix to the next; 0 where all share one."""
+
+
+class Products:
+    """Products of matrices on the current device.
+
+    Args:
+        library: cuBLAS.
+    """
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        handle = ctypes.c_void_p()
+        self._check("cublasCreate_v2", ctypes.addressof(handle))
+        self._handle = handle.value
+        self._workspace = cupy.empty((WORKSPACE,), dtype=cupy.uint8)
+        self._lock = threading.Lock()  # the stream is set in one call, and used in another
+
+    def _check(self, name: str, *args: Any) -> None:
+        status = getattr(self._library, name)(*args)
+        if status != 0:
+            raise RuntimeError(f"{name} returned the status {status}")
+
+    def takes(self, a: Any, b: Any) -> bool:
+        """Tell whether this is a product of matrices, or of stacks of as many, that cuBLAS has."""
+        return (
+            a.dtype == b.dtype
+            and a.dtype.name in ("float32", "float64")
+            and a.size > 0
+            and b.size > 0
+            and a.ndim >= 1
+            and (b.ndim == 2 or (a.ndim == b.ndim >= 3 and a.shape[:-2] == b.shape[:-2]))
+            and max(a.size, b.size, a.size // a.shape[-1] * b.shape[-1]) < LARGEST
+        )
+
+    def __call__(self, a: Any, b: Any, precision: str = "float32", out: Any = None) -> Any:
+        """Return ``a @ b``, where `takes` says that it can be had; written into `out`, row by row, if that is given.
+
+        Shapes:
+            a: (..., m, k). b: (k, n), or (..., k, n). result: (..., m, n).
+        """
+        stack = a.shape[:-2] if b.ndim > 2 else ()
+        rows = a.reshape(*stack, -1, a.shape[-1])  # no copy, unless their rows do not lie in one distance
+        if out is None:
+            out = cupy.empty((*a.shape[:-1], b.shape[-1]), dtype=a.dtype)
+        result, right = out.reshape(*stack, -1, b.shape[-1]), b
+        if stack:
+            rows, right, result = (array.reshape(-1, *array.shape[-2:]) for array in (rows, b, result))
+        self._multiply(_as_columns(rows), _as_columns(right), result, precision)
+        return out
+
+    def _multiply(self, a: Matrices, b: Matrices, out: Any, precision: str) -> None:
+        # Row by row, out = a b is, column by column, the transpose of out = the transpose of b times that of a.
+        *_, m, n = out.shape
+        kind, number, compute = _KINDS[out.dtype.name, precision]
+        one, zero = number(1), number(0)
+        left = [b.array.data.ptr, kind, b.leading]
+        right = [a.array.data.ptr, kind, a.leading]
+        result = [out.data.ptr, kind, n]
+        tail = [compute, CONSTANTS["CUBLAS_GEMM_DEFAULT"]]
+        name = "cublasGemmEx"
+        if out.ndim == 3:
+            name = "cublasGemmStridedBatchedEx"
+            tail.insert(0, out.shape[0])
+            for matrices, apart in ((left, b.apart), (right, a.apart), (result, m * n)):
+                matrices.append(apart)
+        addresses = [ctypes.addressof(scalar) for scalar in (one, zero)]
+        self._check("cublasSetStream_v2", self._handle, cupy.cuda.get_current_stream().ptr)
+        # To set a stream puts the workspace back to cuBLAS's own: it is to be given after that, each time.
+        self._check("cublasSetWorkspace_v2", self._handle, self._workspace.data.ptr, WORKSPACE)
+        shape = [b.transposed, a.transposed, n, m, a.array.shape[-1]]
+        self._check(name, self._handle, *shape, addresses[0], *left, *right, addresses[1], *result, *tail)
+
+
+def _as_columns(array: Any) -> Matrices:
+    """Return matrices in a form that cuBLAS takes: themselves, or a copy of them."""
+    *_, rows, columns = array.shape
+    strides: Sequence[int] = [stride // array.dtype.itemsize for stride in array.strides]
+    apart = strides[0] if array.ndim == 3 and array.shape[0] > 1 else rows * columns
+    *_, down, right = strides
+    if apart >= 0:
+        if (right == 1 or columns == 1) and (down >= columns or rows == 1):
+            return Matrices(array, CONSTANTS["CUBLAS_OP_N"], columns if rows == 1 else down, apart)
+        if (down == 1 or rows == 1) and (right >= rows or columns == 1):
+            return Matrices(array, CONSTANTS["CUBLAS_OP_T"], rows if columns == 1 else right, apart)
+    return Matrices(cupy.ascontiguousarray(array), CONSTANTS["CUBLAS_OP_N"], columns, rows * columns)

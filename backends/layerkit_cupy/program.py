@@ -1,0 +1,217 @@
+"""A captured step on CuPy: one CUDA graph of kernels that are written for it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from layerkit.program import Place
+from layerkit.program.recorder import find
+from layerkit_cupy.installation import summary
+from layerkit_cupy.source import OPTIONS, Written, layout, write
+from layerkit_cupy.stages import Kernel, Stages, Word
+
+if TYPE_CHECKING:
+    from layerkit.program import Program
+    from layerkit_cupy.backend import CupyBackend
+
+cupy: Any = import_module("cupy")
+
+THREADS = 256
+"""In a block: any multiple of 32 up to 1024 would do."""
+
+BLOCKS = 32
+"""For each multiprocessor, at most: as many as it runs at once, and some to follow. Threads then go round."""
+
+_PRODUCTS = ("matmul", "linalg.matmul")
+
+
+class CupyProgram:
+    """A recorded step as kernels, each a chain of elementwise words, and CuPy's words between them.
+
+    The first step runs them one after another. The second puts them into a CUDA graph, whose replay is one launch. What
+    a graph cannot hold (a word that CuPy refuses while a stream is captured, or that waits for the device) leaves
+    the step as it was: kernel by kernel.
+
+    Args:
+        program: what was recorded.
+        xp: CuPy's backend.
+    """
+
+    def __init__(self, program: Program, xp: CupyBackend) -> None:
+        self.program, self.name = program.simplified(), program.name
+        self._xp = xp
+        self.path = "graph"
+        """How the step is replayed: "graph", as one launch; or "kernels", one after another."""
+        self.reason = ""
+        """Why it is replayed as kernels."""
+        self._precision = xp.matmul_precision
+        self._idle: list[_Replay] = []
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Take the step."""
+        with self._xp.on_device():
+            if self._precision != self._xp.matmul_precision:
+                self._precision, self._idle = self._xp.matmul_precision, []
+            # A replay has its own memory: two threads take two.
+            idle = self._idle
+            replay = idle.pop() if idle else _Replay(self.program, self._xp)
+            try:
+                return replay(self, arrays)
+            finally:
+                idle.append(replay)
+
+    def fall_back(self, error: Exception) -> None:
+        """Note why there is no graph; from now on none is tried."""
+        self.path, self.reason = "kernels", summary(error)
+        if isinstance(self._xp.products, Exception):
+            self.reason += f"; cuBLAS could not be called past CuPy: {summary(self._xp.products)}"
+
+    @property
+    def stages(self) -> list[Kernel | Word]:
+        """The kernels and words, in order."""
+        return self._written().stages.stages
+
+    def _written(self) -> _Replay:
+        with self._xp.on_device():
+            if not self._idle:
+                self._idle.append(_Replay(self.program, self._xp))
+        return self._idle[-1]
+
+    @property
+    def source(self) -> str:
+        """The kernels as they are written, and the words between them, in order."""
+        parts = [f"// {self.name}: {self.path}{f' ({self.reason})' if self.reason else ''}"]
+        for stage in self.stages:
+            if isinstance(stage, Word):
+                shapes = [self.program.specs[place].shape for place in stage.instruction.outputs if place is not None]
+                parts.append(f"// CuPy: {stage.instruction.word} -> {', '.join(map(str, shapes))}")
+            else:
+                operands = ", ".join(f"{operand.dtype} {operand.name}" for operand in stage.reads)
+                results = ", ".join(f"{operand.dtype} {operand.name}" for operand in stage.writes)
+                body = "\n".join(f"    {line}" for line in stage.body)
+                parts.append(f"// kernel over {stage.shape}: {operands} -> {results}\n{body}")
+        return "\n".join(parts) + "\n"
+
+    def __str__(self) -> str:
+        return self.source
+
+
+class _Replay:
+    """A program with memory of its own.
+
+    Args:
+        program: the words.
+        xp: the backend.
+    """
+
+    def __init__(self, program: Program, xp: CupyBackend) -> None:
+        self._program, self._xp = program, xp
+        # A graph reads its inputs where they lay when it was made, and kernels read 128 bits at a time: so inputs are
+        # copied to where both hold.
+        self._inputs = [cupy.empty(program.specs[place].shape, program.specs[place].dtype) for place in program.inputs]
+        self.stages = Stages(program, xp, self._inputs)
+        self._kernels: dict[Any, Any] = {}
+        self._pool: Any = cupy.cuda.MemoryPool()
+        self._stream: Any = None
+        self._graph: Any = None
+        self._result: Any = None
+
+    def __call__(self, owner: CupyProgram, arrays: tuple[Any, ...]) -> Any:
+        for buffer, array in zip(self._inputs, arrays, strict=True):
+            cupy.copyto(buffer, array)
+        if owner.path == "kernels":
+            result = self._run()
+        elif self._graph is not None:
+            self._graph.launch()
+            result = self._result
+        elif self._stream is None:
+            result = self._warm_up()
+        else:
+            try:
+                self._capture()
+            except Exception as error:  # noqa: BLE001 - whatever a graph cannot hold: nothing has run yet
+                owner.fall_back(error)
+                return self(owner, arrays)
+            return self(owner, arrays)
+        return None if result is None else result.copy()
+
+    # Everything in a pool of the replay's own, so that nobody else takes memory that the graph has for its values. It
+    # is the pool that lets one value have the memory of another that is over.
+
+    def _warm_up(self) -> Any:
+        """Take the step kernel by kernel, as it will be captured: kernels are compiled, and memory is found."""
+        cupy.get_default_memory_pool().free_all_blocks()  # of which the replay's own pool has no use
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        cupy.cuda.get_current_stream().synchronize()
+        with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+            result = self._run()
+        self._stream.synchronize()
+        return result
+
+    def _capture(self) -> None:
+        with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+            self._stream.begin_capture()
+            try:
+                self._result = self._run()
+            except BaseException:
+                with contextlib.suppress(Exception):  # a capture that failed ends with an error too
+                    self._stream.end_capture()
+                raise
+            self._graph = self._stream.end_capture()
+
+    def _run(self) -> Any:
+        stages, values = self.stages, dict[Any, Any]()
+        for stage, over in zip(stages.stages, stages.over, strict=True):
+            if isinstance(stage, Kernel):
+                self._launch(stage, values)
+            else:
+                self._do(stage, values)
+            for place in over:
+                values.pop(place, None)
+        return stages.resolved(self._program.outputs[0], values) if self._program.outputs else None
+
+    def _launch(self, kernel: Kernel, values: dict[Any, Any]) -> None:
+        for operand in kernel.writes:
+            if type(operand.where) is Place:
+                values[operand.where] = cupy.empty(kernel.shape, operand.dtype)
+        arrays = [self._array(operand.where, values) for operand in (*kernel.reads, *kernel.writes)]
+        layouts = tuple(map(layout, arrays))
+        known = self._kernels.get((id(kernel), layouts))
+        if known is None:
+            known = self._kernels[id(kernel), layouts] = _compiled(write(kernel, layouts))
+        function, blocks = known
+        function((blocks,), (THREADS,), tuple(arrays))
+
+    def _array(self, where: Any, values: dict[Any, Any]) -> Any:
+        return values[where] if type(where) is Place else where
+
+    def _do(self, stage: Word, values: dict[Any, Any]) -> None:
+        instruction = stage.instruction
+        args = self.stages.resolved(instruction.args, values)
+        kwargs = self.stages.resolved(instruction.kwargs, values)
+        if instruction.word == "call":
+            result = args[0](*args[1:])
+        elif instruction.word in _PRODUCTS and len(args) == 2 and not kwargs:
+            result = self._xp.multiplied(*args, out=stage.out)
+        elif stage.out is not None:
+            result = getattr(cupy, instruction.word)(*args, **kwargs, out=stage.out)
+        else:
+            result = find(self._xp, instruction.word)(*args, **kwargs)
+        if instruction.several:
+            values.update(zip(instruction.outputs, result, strict=True))
+        elif instruction.outputs:
+            values[instruction.outputs[0]] = result
+
+
+def _compiled(written: Written) -> tuple[Any, int]:
+    """Return a kernel, and of how many blocks it is to be launched."""
+    most = BLOCKS * cupy.cuda.Device().attributes["MultiProcessorCount"]
+    return _kernel(written.source, written.name), min(-(-written.rounds // THREADS), most)
+
+
+@functools.cache
+def _kernel(source: str, name: str) -> Any:
+    return cupy.RawKernel(source, name, OPTIONS)

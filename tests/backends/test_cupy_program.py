@@ -1,0 +1,582 @@
+"""CuPy's captured steps: the kernels that are written for them, and the graph that holds them.
+
+As in test_cupy_gpu.py, each test runs on the first GPU, where there is one, and everywhere on the emulation, which
+compiles the kernels for the host: their arithmetic is proven there, their launch is not.
+"""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+
+import layerkit
+from layerkit import Sequential
+from layerkit.errors import ArgumentError, BackendUnavailableError
+from layerkit.layers import Dense, Dropout
+from layerkit.optimizers import Adam
+from layerkit.program import record
+from layerkit.xp import words
+from layerkit.xp.state import Stretch, Variable
+from tests.backends.fuzz_cupy import compare
+from tests.backends.fuzz_programs import random_step
+
+# Numbers at which words differ: both zeros, both infinities, NaN, ties of rounding, powers of two.
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -3.0, 7.25, -7.25, 40.0]
+FLOATS = np.array([*SPECIAL, *np.random.default_rng(0).normal(size=30)])
+X, Y = (np.array(values).reshape(-1) for values in np.meshgrid(FLOATS, SPECIAL))
+
+ONE = {
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_invert", "ceil", "cos", "cosh", "erfc", "exp",
+    "expm1", "floor", "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2", "logical_not", "negative",
+    "positive", "reciprocal", "round", "sigmoid", "sign", "signbit", "sin", "sinh", "softplus", "sqrt", "square", "tan",
+    "tanh", "trunc", "zeros_like", "ones_like",
+}  # fmt: skip
+SPECIAL_FORMS = {
+    "astype": lambda xp, x, y: [xp.astype(x, kind) for kind in (xp.float32, xp.float64, xp.bool)],
+    "where": lambda xp, x, y: [xp.where(x > y, x, y), xp.where(x > 0, x, 0), xp.where(x > 0, 1, y)],
+    "full_like": lambda xp, x, y: [xp.full_like(x, 3)],
+    "clip": lambda xp, x, y: [xp.clip(x, -2, 2), xp.clip(x, min=-1, max=7), xp.clip(x, None, 2)],
+    "pow": lambda xp, x, y: [xp.pow(x, y), xp.pow(x, 2), xp.pow(x, 0.5)],
+}
+
+
+def replayed(cupy, function, *arrays):
+    """Record a step, and take it three times, as kernels, as a graph, and again; return results and program."""
+    from layerkit_cupy.program import CupyProgram
+
+    given = [cupy.asarray(array) for array in arrays]
+    with cupy.on_device():
+        _, _, program = record(cupy, function, given, "train")
+        replays = CupyProgram(program, cupy)
+        results = [replays(*given) for _ in range(3)]
+    return [None if result is None else cupy.to_numpy(result) for result in results], replays
+
+
+def kernels(program):
+    """Return the words of each kernel, and the other words."""
+    return [getattr(stage, "words", None) or stage.instruction.word for stage in program.stages]
+
+
+# Words.
+
+
+def test_each_elementwise_word_has_an_expression_or_a_reason(cupy):
+    from layerkit_cupy.expressions import EXPRESSIONS, LEFT_TO_CUPY
+
+    assert {*words.ELEMENTWISE} <= {*EXPRESSIONS, *LEFT_TO_CUPY}
+    assert not {*EXPRESSIONS} & {*LEFT_TO_CUPY}
+
+
+def all_words(xp, x, y, kind):
+    """Return the results of every word that takes arrays of this kind of dtype."""
+    from layerkit_cupy.expressions import EXPRESSIONS
+
+    results = []
+    for word in (*EXPRESSIONS, "clip"):
+        if word in ("assign", "assign_add") or (word == "pow" and kind != "f"):
+            continue
+        expression = EXPRESSIONS.get(word)
+        written = {"f": "floats", "b": "bools"}.get(kind, "integers")
+        if expression is not None and expression.takes != "bool" and getattr(expression, written) is None:
+            continue
+        if word in SPECIAL_FORMS:
+            results += [(word, result) for result in SPECIAL_FORMS[word](xp, x, y)] if kind != "b" else []
+        else:
+            results.append((word, getattr(xp, word)(x) if word in ONE else getattr(xp, word)(x, y)))
+    return results
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int8", "uint32", "bool"])
+def test_words_are_those_of_numpy(cupy, dtype):
+    """All words over one shape are few kernels: each result is written into state of its own."""
+    numpy = layerkit.backend("numpy")
+    kind = np.dtype(dtype).kind
+    x, y = np.nan_to_num(X, posinf=90, neginf=-90), np.nan_to_num(Y, posinf=7, neginf=-7)
+    if kind == "f":
+        x, y = X.astype(dtype), Y.astype(dtype)
+    else:
+        x, y = (np.abs(values) if kind == "u" else values for values in (x, y))
+        x, y = x.astype(dtype), y.astype(dtype)
+    with np.errstate(all="ignore"):
+        expected = all_words(numpy, x, y, kind)
+    states = [
+        Variable(cupy, np.zeros(x.shape), values.dtype.name, f"state {n}") for n, (_, values) in enumerate(expected)
+    ]
+
+    def step(xp, x, y):
+        for state, (_, result) in zip(states, all_words(xp, x, y, kind), strict=True):
+            xp.assign(state.value, result)
+
+    _, program = replayed(cupy, step, x, y)
+    assert program.path == "graph", program.reason
+    # Few ULPs for functions, which each library rounds in its own way; nothing for arithmetic.
+    tolerance = {"float32": 2e-6, "float64": 1e-14}.get(dtype, 1e-14)
+    exact = {
+        "add",
+        "subtract",
+        "multiply",
+        "divide",
+        "sqrt",
+        "remainder",
+        "floor_divide",
+        "round",
+        "maximum",
+        "minimum",
+    }
+    for state, (word, values) in zip(states, expected, strict=True):
+        found = state.numpy()
+        rtol = 0 if word in exact or values.dtype.kind != "f" else tolerance
+        np.testing.assert_allclose(found, values, rtol=rtol, atol=0, err_msg=word)
+        if values.dtype.kind == "f" and word not in ("maximum", "minimum", "sign", "clip"):  # of which zero, is open
+            np.testing.assert_array_equal(np.signbit(found)[values == 0], np.signbit(values)[values == 0], err_msg=word)
+    left = [found for found in kernels(program) if isinstance(found, str)]
+    assert {*left} <= {"clip"}  # with one limit
+
+
+def test_shifts_by_all_bits_and_more(cupy):
+    x = np.array([1, -1, -128, 127, 5], np.int8)
+
+    def step(xp, x):
+        return xp.concat([xp.bitwise_left_shift(x, n) + xp.bitwise_right_shift(x, n) * 2 for n in (0, 3, 7, 8, 100)])
+
+    with np.errstate(all="ignore"):
+        expected = step(np, x)
+    for result in replayed(cupy, step, x)[0]:
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_numbers_take_the_dtype_beside_them(cupy):
+    x = np.array([1, 2, 3], np.int32)
+
+    def step(xp, x):
+        a = xp.astype(x, xp.float32) * 0.1 + 1e-3  # float32 throughout
+        return xp.where(x > 1.5, a, a + x * 0.1)  # int32 with 0.1 is float64
+
+    expected = np.asarray(step(layerkit.backend("numpy"), x))
+    for result in replayed(cupy, step, x)[0]:
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_numbers_that_are_not_finite(cupy):
+    x = np.array([1.0, -1.0], np.float32)
+    for result in replayed(cupy, lambda xp, x: xp.where(x > -np.inf, x * np.inf, np.nan), x)[0]:
+        np.testing.assert_array_equal(result, [np.inf, -np.inf])
+    for result in replayed(cupy, lambda xp, x: xp.where(x < -np.inf, x, np.nan), x)[0]:
+        assert np.isnan(result).all()
+
+
+# Layouts.
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (2, 2), (3, 5), (2, 3, 4)])
+@pytest.mark.parametrize("how", ["rows", "transposed", "reversed", "every other", "broadcast"])
+def test_operands_in_every_layout(cupy, shape, how):
+    x = np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+    others = {
+        "rows": lambda xp, x: x,
+        "transposed": lambda xp, x: xp.permute_dims(
+            xp.permute_dims(x + 1, tuple(range(x.ndim))[::-1]) * 2, tuple(range(x.ndim))[::-1]
+        ),
+        "reversed": lambda xp, x: xp.flip(x),
+        "every other": lambda xp, x: xp.concat([xp.reshape(x, (-1,))] * 2)[::2][: x.shape[0]] if x.ndim == 1 else x,
+        "broadcast": lambda xp, x: x if x.ndim == 0 else xp.expand_dims(x[..., 0], axis=-1) + x[..., :1],
+    }
+
+    def step(xp, x):
+        return others[how](xp, x) * 2 - x
+
+    expected = np.asarray(step(layerkit.backend("numpy"), x))
+    for result in replayed(cupy, step, x)[0]:
+        np.testing.assert_array_equal(result, expected)
+
+
+def written(cupy, function, *arrays):
+    """Return the one kernel of a step as it is written for arrays that lie in rows."""
+    from layerkit_cupy import source
+
+    _, program = replayed(cupy, function, *arrays)
+    (kernel,) = (stage for stage in program.stages if hasattr(stage, "body"))
+    with cupy.on_device():
+        found = [cupy.empty(kernel.shape, dtype=cupy.float32) for _ in (*kernel.reads, *kernel.writes)]
+        return kernel, [source.layout(array) for array in found], source
+
+
+def test_aligned_rows_are_read_and_written_128_bits_at_a_time(cupy):
+    x = np.ones(10, np.float32)
+    kernel, layouts, source = written(cupy, lambda xp, x: x * 2 + 1, x)
+    text = source.write(kernel, layouts).source
+    assert "const Pack<float, 4> pack0 = ((const Pack<float, 4> *)in0)[p];" in text
+    assert "((Pack<float, 4> *)out0)[p] = pack1;" in text
+    assert "for (uint32 p = first; p < 2; p += step)" in text  # two packs of four
+    assert "for (uint32 i = 8 + first; i < 10; i += step)" in text  # and two that are left over
+    odd = [layouts[0]._replace(aligned=4), layouts[1]]
+    assert "Pack<float" not in source.write(kernel, odd).source.split('extern "C"')[1]
+    eight = [layouts[0]._replace(aligned=8), layouts[1]]
+    assert "const Pack<float, 2> pack0" in source.write(kernel, eight).source
+
+
+def test_large_arrays_are_counted_with_64_bits(cupy):
+    x = np.ones(4, np.float32)
+    kernel, layouts, source = written(cupy, lambda xp, x: x * 2 + 1, x)
+    assert "const uint32 first" in source.write(kernel, layouts).source
+    kernel.shape = (1 << 31,)
+    large = [found._replace(shape=kernel.shape) for found in layouts]
+    assert "const int64 first" in source.write(kernel, large).source
+
+
+@pytest.mark.parametrize(
+    ("shape", "own", "strides", "index"),
+    [
+        ((6,), (6,), (1,), "i"),
+        ((2, 3), (2, 3), (3, 1), "i"),
+        ((2, 3), (3,), (1,), "i % 3"),
+        ((2, 3), (2, 1), (1, 1), "i / 3"),
+        ((2, 3), (), (), "0"),
+        ((2, 3), (2, 3), (1, 2), "(i % 3) * 2 + i / 3"),
+        ((4, 2, 3), (4, 1, 3), (3, 3, 1), "i % 3 + (i / 6) * 3"),
+        ((4, 2, 3), (2, 3), (3, 1), "i % 6"),
+        ((5,), (5,), (-1,), "(i) * -1"),
+        ((1, 7), (1, 7), (99, 1), "i"),
+    ],
+)
+def test_index_of_an_element(cupy, shape, own, strides, index):
+    from layerkit_cupy import source
+
+    assert source._index(source._axes(shape, source.Layout(own, strides, 16))) == index
+
+
+# Which words share a kernel, and what they may not do to each other.
+
+
+def test_a_chain_is_one_kernel_and_keeps_what_only_it_needs_in_registers(cupy):
+    x = np.ones((3, 4), np.float32)
+    _, program = replayed(cupy, lambda xp, x: xp.tanh(x * 2 + 1) * xp.exp(-x) - x, x)
+    assert kernels(program) == [["multiply", "add", "tanh", "negative", "exp", "multiply", "subtract"]]
+    assert [len(stage.writes) for stage in program.stages] == [1]
+    assert [operand.name for operand in program.stages[0].reads] == ["r0"]
+
+
+def test_a_bias_and_an_activation_share_a_kernel(cupy):
+    state = Variable(cupy, np.arange(12.0).reshape(3, 4), "float32", "kernel")
+    bias = Variable(cupy, np.arange(4.0), "float32", "bias")
+    _, program = replayed(
+        cupy, lambda xp, x: xp.maximum(xp.linear(x, state.value, bias.value), 0.0), np.ones((2, 3), "f")
+    )
+    assert kernels(program) == ["matmul", ["add", "maximum"]]
+
+
+def test_gradients_are_computed_where_the_optimizer_looks_for_them(cupy):
+    target = Variable(cupy, np.zeros((3, 4)), "float32", "gradient")
+
+    def step(xp, x, dy):
+        xp.assign(target.value, xp.matmul(x.T, dy))
+        return xp.sum(target.value)
+
+    x, dy = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(8, dtype=np.float32).reshape(2, 4)
+    results, program = replayed(cupy, step, x, dy)
+    assert kernels(program) == ["matmul", "sum"]
+    np.testing.assert_array_equal(target.numpy(), x.T @ dy)
+    assert [float(result) for result in results] == [float((x.T @ dy).sum())] * 3
+
+
+def test_what_is_read_and_then_written_elsewhere_is_not_disturbed(cupy):
+    flat = Variable(cupy, np.arange(8.0), "float32", "flat")
+    ahead, behind = (Stretch(cupy, flat.array, start, start + 7, (7,), f"from {start}") for start in (1, 0))
+
+    def step(xp, x):
+        moved = ahead.value * 1.0  # read before the next line writes over most of it
+        xp.assign(behind.value, x)
+        xp.assign(ahead.value, moved + 1.0)
+
+    expected = np.arange(8.0)
+    _, program = replayed(cupy, step, np.zeros(7, "f"))
+    for _ in range(4):  # recorded, as kernels, as a graph, and again
+        moved = expected[1:].copy()
+        expected[:7] = 0
+        expected[1:] = moved + 1
+    np.testing.assert_array_equal(flat.numpy(), expected)
+    assert program.path == "graph"
+    assert len(program.stages) > 1
+
+
+def test_state_that_was_written_reads_as_its_dtype_holds_it(cupy):
+    count = Variable(cupy, np.zeros(3), "int64", "count")
+
+    def step(xp, x):
+        xp.assign(count.value, x)  # 2.75 becomes 2
+        return count.value * 10
+
+    results, program = replayed(cupy, step, np.full(3, 2.75))
+    assert len(program.stages) == 1
+    for result in results:
+        np.testing.assert_array_equal(result, [20, 20, 20])
+
+
+@pytest.mark.parametrize("seed", [3, 8, 1001, 1004, 1017, 1023, 1026, 1030, 1042])
+def test_random_steps(cupy, seed):
+    compare(random_step(seed), cupy)
+
+
+# The graph.
+
+
+def test_the_third_step_is_one_launch(cupy):
+    program = trained(cupy)[1]
+    assert (program.path, program.reason) == ("graph", "")
+
+
+def test_launches(emulation):
+    cupy = layerkit.backend("cupy:0")
+    library = sys.modules["cupy"]
+    model = trained(cupy)[0]
+    x, y = cupy.asarray(data()[0][:10]), cupy.asarray(data()[1][:10])
+    model.train_on_batch(x, y)
+    library.launches.clear()
+    model.fit(data()[0], data()[1], batch_size=10, epochs=1, verbose=0, shuffle=False)
+    # Each of four steps: x and y to where the graph reads them, and the graph.
+    assert library.launches.count("graph") == 4
+    assert library.launches.count("copy") == 8
+    assert not [name for name in library.launches if name.startswith(("layerkit_", "gemm"))]
+
+
+def test_what_a_graph_cannot_hold_is_replayed_as_kernels(cupy):
+    """CuPy's own products, say, which it refuses while a stream is captured."""
+    state = Variable(cupy, np.zeros(2), "float32", "state")
+
+    def step(xp, x):
+        xp.assign_add(state.value, xp.vecdot(x, x) + 1.0)
+        return state.value * 2.0
+
+    results, program = replayed(cupy, step, np.ones((2, 3), np.float32))
+    assert [float(result[0]) for result in results] == [16, 24, 32]  # no step is taken twice, and none left out
+    np.testing.assert_array_equal(state.numpy(), [16, 16])
+    if program.path == "kernels":
+        assert program.reason.startswith("NotImplementedError: calling cuBLAS API during stream capture")
+    else:
+        assert layerkit.xp.backend_of(state.array) is cupy  # a CuPy that has learnt it
+
+
+def test_without_cublas_products_are_cupys(emulation):
+    def missing():
+        raise ImportError("No module named 'cuda'")
+
+    emulation_of = sys.modules["layerkit_cupy.backend"]
+    emulation_of.load = missing
+    cupy = layerkit.backend("cupy:0")
+    results, program = replayed(cupy, lambda xp, x: xp.matmul(x, x) + 1.0, np.eye(3, dtype=np.float32))
+    assert program.path == "kernels"
+    assert program.reason == (
+        "NotImplementedError: calling cuBLAS API during stream capture is currently unsupported; "
+        "cuBLAS could not be called past CuPy: ImportError: No module named 'cuda'"
+    )
+    assert "kernels (NotImplementedError" in program.source
+    for result in results:
+        np.testing.assert_array_equal(result, np.eye(3) + 1)
+    cupy.matmul_precision = "tf32"
+    with pytest.raises(BackendUnavailableError) as caught:
+        cupy.matmul(cupy.ones((2, 2)), cupy.ones((2, 2)))
+    assert str(caught.value) == (
+        "cupy:0: matmul_precision='tf32' needs cuBLAS. Received: ImportError: No module named 'cuda'. "
+        "Install the CUDA toolkit, or use matmul_precision='float32'."
+    )
+
+
+def test_a_program_holds_for_two_threads(cupy):
+    """Who comes while a replay is at work gets another."""
+    from layerkit_cupy.program import CupyProgram
+
+    inner = []
+
+    def step(xp, x):
+        return x * 2.0
+
+    x = cupy.asarray(np.arange(3.0))
+    _, _, program = record(cupy, step, [x], "predict")
+    replays = CupyProgram(program, cupy)
+    replays(x)
+    taken = replays._idle.pop()  # as a thread does
+    inner.append(cupy.to_numpy(replays(x + 1)))
+    replays._idle.append(taken)
+    np.testing.assert_array_equal(inner[0], [2, 4, 6])
+    np.testing.assert_array_equal(cupy.to_numpy(replays(x)), [0, 2, 4])
+    assert len(replays._idle) == 2
+
+
+# Training.
+
+
+def data():
+    random = np.random.default_rng(5)
+    x = random.normal(size=(40, 6))
+    return x, random.integers(0, 3, 40)
+
+
+def trained(backend, steps=8):
+    model = Sequential([Dense(8, activation="gelu"), Dropout(0.25), Dense(3)], seed=3, dtype="float64", backend=backend)
+    loss = layerkit.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(Adam(0.01), loss, metrics=["accuracy"])
+    model.fit(*data(), batch_size=10, epochs=steps // 4, verbose=0)
+    return model, model.program("train")
+
+
+def test_a_hundred_steps_are_those_of_numpy(cupy):
+    ours, theirs = (trained(backend, 100)[0] for backend in (cupy, "numpy"))
+    for mine, other in zip(ours.variables, theirs.variables, strict=True):
+        scale = max(np.abs(other.numpy()).max(), 1e-300)
+        assert np.abs(mine.numpy() - other.numpy()).max() <= 1e-10 * scale, mine.path
+    np.testing.assert_allclose(ours.evaluate(*data(), verbose=0), theirs.evaluate(*data(), verbose=0), rtol=1e-10)
+
+
+def test_weights_and_masks_are_the_bits_of_numpy(cupy):
+    def bits(backend):
+        model = Sequential([Dense(5), Dropout(0.5)], seed=11, backend=backend)
+        model.build((None, 4))
+        xp = model.xp
+        first, second = (xp.to_numpy(model(xp.asarray(np.ones((6, 4), "f")), training=True)) == 0 for _ in range(2))
+        return [weight.numpy() for weight in model.weights], first, second
+
+    (ours, *masks), (theirs, *expected) = bits(cupy), bits("numpy")
+    for mine, other in zip([*ours, *masks], [*theirs, *expected], strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert (masks[0] != masks[1]).any()
+
+
+def test_a_captured_mask_is_drawn_anew_each_time(cupy):
+    numpy = layerkit.backend("numpy")
+    counter, expected = Variable(cupy, 7, "uint64", "counter"), Variable(numpy, 7, "uint64", "counter")
+
+    def step(xp, x, counter):
+        bits = xp.random_bits((1, 2), counter.value, 20)
+        xp.assign_add(counter.value, 3)
+        return xp.where(bits < 2**31, x, 0.0)
+
+    x = np.arange(20.0)
+    wanted = [step(numpy, x, expected) for _ in range(4)][1:]
+    results, program = replayed(cupy, lambda xp, x: step(xp, x, counter), x)
+    assert program.path == "graph"
+    for result, values in zip(results, wanted, strict=True):
+        np.testing.assert_array_equal(result, values)
+
+
+# Products.
+
+MATRICES = {
+    "rows": lambda a: a,
+    "columns": lambda a: np.asfortranarray(a),
+    "part": lambda a: np.pad(a, ((1, 2), (2, 3)))[1:-2, 2:-3],
+    "part of columns": lambda a: np.asfortranarray(np.pad(a, ((1, 2), (2, 3))))[1:-2, 2:-3],
+    "every other": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "reversed": lambda a: np.ascontiguousarray(a[::-1])[::-1],
+}
+
+
+def as_laid(cupy, array):
+    """Return an array of CuPy that lies as this one does."""
+    if sys.modules["cupy"].__file__.count("emulated"):
+        return array.view(sys.modules["cupy"].ndarray)
+    base = sys.modules["cupy"].asarray(array.base if array.base is not None else array)
+    offset = array.__array_interface__["data"][0] - (array.base if array.base is not None else array).ctypes.data
+    return sys.modules["cupy"].ndarray(array.shape, array.dtype, base.data + offset, array.strides)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("left", MATRICES)
+@pytest.mark.parametrize("right", MATRICES)
+def test_products_of_matrices_in_every_layout(cupy, dtype, left, right):
+    for m, k, n in ((3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1), (1, 1, 1)):
+        a = np.arange(1.0, m * k + 1).reshape(m, k).astype(dtype)
+        b = np.arange(1.0, k * n + 1).reshape(k, n).astype(dtype)
+        x, y = (as_laid(cupy, MATRICES[how](array)) for how, array in ((left, a), (right, b)))
+        with cupy.on_device():
+            assert cupy.products.takes(x, y)
+            np.testing.assert_array_equal(cupy.to_numpy(cupy.products(x, y)), a @ b, err_msg=str((m, k, n)))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [((4,), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((2, 2, 3, 4), (2, 2, 4, 5)), ((1, 3, 4), (1, 4, 5))],
+)
+def test_products_of_stacks(cupy, a, b):
+    x, y = (np.arange(np.prod(shape), dtype=np.float64).reshape(shape) for shape in (a, b))
+    with cupy.on_device():
+        assert cupy.products.takes(cupy.asarray(x), cupy.asarray(y))
+        np.testing.assert_array_equal(cupy.to_numpy(cupy.products(cupy.asarray(x), cupy.asarray(y))), x @ y)
+        turned = cupy.matrix_transpose(cupy.asarray(np.ascontiguousarray(np.swapaxes(y, -1, -2))))
+        np.testing.assert_array_equal(cupy.to_numpy(cupy.products(cupy.asarray(x), turned)), x @ y)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "dtypes"),
+    [
+        ((2, 3), (3,), "ff"),
+        ((2, 3), (3, 4), "fd"),
+        ((2, 3), (3, 4), "ii"),
+        ((0, 3), (3, 4), "ff"),
+        ((2, 3), (5, 3, 4), "ff"),
+    ],
+)
+def test_what_is_left_to_cupys_product(cupy, a, b, dtypes):
+    x, y = (cupy.asarray(np.ones(shape, dtype)) for shape, dtype in zip((a, b), dtypes, strict=True))
+    with cupy.on_device():
+        assert not cupy.products.takes(x, y)
+        found = cupy.to_numpy(cupy.multiplied(x, y))
+    np.testing.assert_array_equal(found, np.ones(a) @ np.ones(b))
+
+
+def test_tf32_is_used_on_request_alone(emulation):
+    cupy = layerkit.backend("cupy:0")
+    x = cupy.asarray(np.eye(3, dtype=np.float32))
+    computes = cupy.products._library.computes
+    cupy.multiplied(x, x)
+    assert computes == [68]  # CUBLAS_COMPUTE_32F
+    cupy.matmul_precision = "tf32"
+    cupy.matmul(x, x)
+    cupy.matmul(cupy.astype(x, cupy.float64), cupy.astype(x, cupy.float64))
+    assert computes == [68, 77, 70]  # CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_64F
+
+
+def test_another_precision_is_another_graph(emulation):
+    cupy = layerkit.backend("cupy:0")
+    computes = cupy.products._library.computes
+    x = np.eye(3, dtype=np.float32)
+    _, program = replayed(cupy, lambda xp, x: xp.matmul(x, x), x)
+    assert computes == [68, 68]  # as kernels, and into the graph
+    cupy.matmul_precision = "tf32"
+    for _ in range(3):
+        program(cupy.asarray(x))
+    assert computes == [68, 68, 77, 77]
+
+
+def test_a_precision_that_is_none(cupy):
+    with pytest.raises(ArgumentError) as caught:
+        cupy.matmul_precision = "bfloat16"
+    assert str(caught.value) == (
+        "cupy:0: matmul_precision must be 'float32' or 'tf32'. Received: matmul_precision='bfloat16'"
+    )
+    assert cupy.matmul_precision == "float32"
+
+
+def test_the_environment_sets_the_precision(emulation):
+    emulation_module = pytest.MonkeyPatch()
+    with emulation_module.context() as patch:
+        patch.setenv("LAYERKIT_MATMUL_PRECISION", "tf32")
+        assert layerkit.backend("cupy:1").matmul_precision == "tf32"
+
+
+def test_the_source_says_what_runs(cupy):
+    state = Variable(cupy, np.ones((3, 2)), "float32", "kernel")
+    _, program = replayed(cupy, lambda xp, x: xp.tanh(xp.matmul(x, state.value) + 1.0), np.ones((4, 3), "f"))
+    assert (
+        str(program)
+        == program.source
+        == (
+            "// train: graph\n"
+            "// CuPy: matmul -> (4, 2)\n"
+            "// kernel over (4, 2): float32 r0 -> float32 v1\n"
+            "    const float v0 = (float)(r0 + (float)(1.0));\n"
+            "    const float v1 = (float)(tanh(v0));\n"
+        )
+    )
+    assert re.fullmatch(r"// train: graph", program.source.splitlines()[0])
