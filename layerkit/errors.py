@@ -18,11 +18,13 @@
         ├── BackendUnavailableError (ImportError)   the library, its driver or the device is missing
         ├── MixedBackendsError                one computation over arrays of two backends or devices
         ├── DeviceMemoryError (MemoryError)   the device has no room for what is computed
+        ├── TransferError                     data elsewhere than their model, though transfer="error" forbids a copy
         └── UnsupportedWordError (AttributeError)   a word that is not part of the contract
 
     NonFiniteWarning (RuntimeWarning)         training goes on, with numbers that are not finite
     CaptureWarning (UserWarning)              training goes on, with steps that are run eagerly
     MaskWarning (UserWarning)                 a mask ends at a layer that does not hand it on
+    TransferWarning (UserWarning)             data are copied to where their model is
 
 A message states the rule, then ``Received: …``, then the remedy where one is known.
 Where Keras raises ValueError, so does layerkit: code that catches Keras's errors catches these.
@@ -89,6 +91,10 @@ class DeviceMemoryError(BackendError, MemoryError):
     """The memory of the device is full."""
 
 
+class TransferError(BackendError):
+    """Data lie elsewhere than their model, and ``compile(transfer="error")`` forbids to copy them."""
+
+
 class UnsupportedWordError(BackendError, AttributeError):
     """A word is not part of the contract with array libraries."""
 
@@ -107,3 +113,7 @@ class CaptureWarning(UserWarning):
 
 class MaskWarning(UserWarning):
     """A mask ends at a layer that does not support masking."""
+
+
+class TransferWarning(UserWarning):
+    """Data lie elsewhere than their model, and are copied: ``compile(transfer="warn")`` asked to be told."""

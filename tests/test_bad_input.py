@@ -123,6 +123,13 @@ def on_strict(optimizer: Any = "sgd") -> Sequential:
     return model
 
 
+def forbidding() -> Sequential:
+    """Return a model that lets no data be copied from device to device."""
+    model = Sequential([Input((3,)), Dense(1, name="other")], seed=0)
+    model.compile("sgd", "mse", transfer="error")
+    return model
+
+
 # The models they act on.
 
 
@@ -188,7 +195,7 @@ def state_of(model: Sequential) -> list[Any]:
     return [*state, [(variable, variable.xp, variable.numpy().tobytes()) for variable in variables]]
 
 
-TOOLS = (with_one, ones_1_1, text, layer_with, training, on_strict, Batches)
+TOOLS = (with_one, ones_1_1, text, layer_with, training, on_strict, forbidding, Batches)
 LAYERS = (Doubled, ForwardAlone, NoPair, NoGradients, UnsummedGradient, MisnamedGradient)
 NAMES: dict[str, Any] = {
     **vars(errors),

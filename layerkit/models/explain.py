@@ -123,7 +123,7 @@ class _Work:
         loss_of_step = real_step(self.real)
         self.agree("the loss", float(xp.to_numpy(total)), loss_of_step)
         self.update(gradients)
-        rows, weights = len(batch[0]), self.model.count_params()
+        rows, weights = batch[0].shape[0], self.model.count_params()
         title = f'One training step of "{self.model.name}", worked out: {_of(rows, "row")}, {_of(weights, "weight")}'
         return Explanation(title, self.lines)
 

@@ -14,16 +14,21 @@ from layerkit import losses, optimizers
 from layerkit.callbacks import BackupAndRestore, History
 from layerkit.callbacks.callback import CallbackList, check_callbacks
 from layerkit.changes import changes
-from layerkit.checks import check_count, check_flag, check_positive, is_a, is_integer
+from layerkit.checks import check_count, check_flag, check_name, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
 from layerkit.layers.layer import Home, Layer, LayerArguments, Shape, Shapes
 from layerkit.models.summary import printable, summary
 from layerkit.names import nearest
+from layerkit.nested import leaves, mapped
+from layerkit.program import active_recorder
 from layerkit.training import loop
 from layerkit.training.arrays import is_array
 from layerkit.training.data import ArrayData, BatchData, Rules, check_class_weight, make_data
 from layerkit.training.progress import Progress, check_verbose
 from layerkit.training.step import Inference, Step
+from layerkit.training.transfer import CHOICES as TRANSFER_CHOICES
+from layerkit.training.transfer import Transfers
+from layerkit.xp.foreign import brought
 from layerkit.xp.random import check_seed, fresh_seed
 from layerkit.xp.registry import backend as find_backend
 from layerkit.xp.state import move, pack
@@ -160,6 +165,7 @@ class Model(Layer):
         *,
         run_eagerly: bool = False,
         jit_compile: bool | str = "auto",
+        transfer: str = "auto",
     ) -> None:
         """Say how to train.
 
@@ -171,6 +177,9 @@ class Model(Layer):
             run_eagerly: True never records a step: each is run line by line, for debugging.
             jit_compile: whether steps are recorded and replayed: "auto" where that is possible, with a warning where it
                 is not; True, or else an error; False never.
+            transfer: what happens to data that lie elsewhere than the model, in `fit`, `evaluate`, `predict`, … or
+                ``model(x)``: "auto" copies them; "warn" does, and says once a call how many bytes; "error" refuses.
+                Predictions, which come to the host, do not count, nor does the loss at an epoch's end.
 
         Raises:
             UnknownNameError: a name is not known; the nearest is suggested.
@@ -181,7 +190,8 @@ class Model(Layer):
                 f"compile: jit_compile must be 'auto', True or False. Received: jit_compile={jit_compile!r}"
             )
         check_flag("compile", run_eagerly=run_eagerly)
-        self._compile_options = {"run_eagerly": run_eagerly, "jit_compile": jit_compile}
+        check_name("compile", TRANSFER_CHOICES, transfer=transfer)
+        self._compile_options = {"run_eagerly": run_eagerly, "jit_compile": jit_compile, "transfer": transfer}
         if run_eagerly and jit_compile is True:
             warnings.warn(
                 "compile: a step that runs eagerly is not compiled. Received: run_eagerly=True and jit_compile=True. "
@@ -326,7 +336,14 @@ class Model(Layer):
 
     # Training.
 
-    def _rules(self, loss: Loss | None) -> Rules:
+    @property
+    def _transfer(self) -> str:
+        return self._compile_options.get("transfer", "auto")
+
+    def _transfers(self, caller: str) -> Transfers:
+        return Transfers(self._transfer, self.xp, caller)
+
+    def _rules(self, loss: Loss | None, caller: str = "predict") -> Rules:
         return Rules(
             dtype=self.dtype,
             output_shape=self._output_for,
@@ -334,6 +351,8 @@ class Model(Layer):
             input_dtype=self._input_dtype(),
             input_shape=self._input_shape,
             index_count=self.index_count,
+            home=lambda: self.xp,
+            transfers=self._transfers(caller),
         )
 
     def _output_for(self, input_shape: Shape) -> Shapes:
@@ -442,7 +461,7 @@ class Model(Layer):
         chosen = check_callbacks(callbacks)
         class_weight = check_class_weight(class_weight)
         validates = _check_validation_freq(validation_freq)
-        rules = self._rules(step.loss)
+        rules = self._rules(step.loss, "fit")
         if step.loss is None:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
         if validation_split and validation_data is not None:
@@ -459,6 +478,7 @@ class Model(Layer):
             self.build_for(data.row_shapes()[0])  # so that validation data is checked against the built model
             if validation_data is not None:
                 checking = _validation_data(rules, validation_data, validation_batch_size, batch_size)
+            rules.transfers.tell()
             self._prepare(step, data, training=True)
         steps = steps_per_epoch or data.steps
         history = next((callback for callback in chosen if isinstance(callback, History)), None)
@@ -531,9 +551,10 @@ class Model(Layer):
                 "evaluate: there must be a loss or a metric to measure. Received: compile(loss=None). "
                 "Give compile a loss."
             )
-        rules = self._rules(step.loss)
+        rules = self._rules(step.loss, "evaluate")
         with self._unbuilt_on_failure():
             data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="evaluate")
+            rules.transfers.tell()
             self._prepare(step, data, training=False)
         batches = loop.Batches(data, steps)
         called = CallbackList(chosen, model=self, verbose=verbose, epochs=1, steps=batches.count)
@@ -566,12 +587,13 @@ class Model(Layer):
         verbose = check_verbose(verbose, "predict")
         chosen = check_callbacks(callbacks)
         _check_counts("predict", 1, batch_size=batch_size, steps=steps)
-        rules = self._rules(None)
+        rules = self._rules(None, "predict")
         with self._unbuilt_on_failure():
             counted = bool(chosen) or steps is not None
             data = make_data(
                 rules, x, None, None, batch_size=batch_size, targets=False, counted=counted, caller="predict"
             )
+            rules.transfers.tell()
             self.build_for(data.row_shapes()[0])
         batches = loop.Batches(data, steps)
         called = CallbackList(chosen, model=self, verbose=verbose, epochs=1, steps=batches.count)
@@ -624,10 +646,11 @@ class Model(Layer):
         training: bool,
     ) -> Any:
         caller = "train_on_batch" if training else "test_on_batch"
-        rules = self._rules(step.loss)
+        rules = self._rules(step.loss, caller)
         class_weight = check_class_weight(class_weight)
         with self._unbuilt_on_failure():
             data = make_data(rules, x, y, sample_weight, batch_size=_one_batch(caller, x), caller=caller)
+            rules.transfers.tell()
             if class_weight is not None:
                 data.weigh_classes(class_weight)
             self._prepare(step, data, training=training)
@@ -641,7 +664,8 @@ class Model(Layer):
 
     def _predict_again(self, x: Any) -> Any:
         """Return the outputs for x if such an array was predicted whole before; None otherwise."""
-        return None if self._inference is None else loop.predict_again(self._inference, x)
+        silent = self._transfer == "auto" or self.xp.on_host  # or else what is copied is to be told, or refused
+        return None if self._inference is None or not silent else loop.predict_again(self._inference, x)
 
     def program(self, name: str = "train") -> Any:
         """Return a step as it is replayed: for the largest batches that it was taken with.
@@ -742,7 +766,9 @@ class Model(Layer):
             layer._dtype = "float64"
         step = twin._compiled("check_gradients")
         rows = _one_batch("check_gradients", x)
-        data = make_data(twin._rules(step.loss), x, y, sample_weight, batch_size=rows, caller="check_gradients")
+        data = make_data(
+            twin._rules(step.loss, "check_gradients"), x, y, sample_weight, batch_size=rows, caller="check_gradients"
+        )
         twin.build_for(data.row_shapes()[0])
         for variable in twin.variables:
             if variable.dtype == "float32":
@@ -779,18 +805,43 @@ class Model(Layer):
         step = twin._compiled("explain")
         step.run_eagerly()  # what is shown is each line, as it runs
         twin._compile_options |= {"run_eagerly": True, "jit_compile": False}
-        data = make_data(twin._rules(step.loss), x, y, None, batch_size=_one_batch("explain", x), caller="explain")
+        data = make_data(
+            twin._rules(step.loss, "explain"), x, y, None, batch_size=_one_batch("explain", x), caller="explain"
+        )
         rows = data.row_shapes()[0]
         twin._check_trains(step)
         twin.build_for(rows)
         batch = next(data.batches())
-        check_size(twin.count_params(), len(batch[0]))
+        check_size(twin.count_params(), batch[0].shape[0])
         twin._prepare(step, data, training=True)
         return explain(twin, batch, lambda model: model.train_on_batch(x, y, return_dict=True)["loss"])
 
     def __call__(self, x: Any, *, training: bool = False) -> Array:
-        """Return the output for an array or a list, as an array of the model's backend."""
+        """Return the output for an array or a list, of any library, as an array of the model's backend.
+
+        What lies elsewhere is copied to where the model is, as `compile`'s `transfer` says.
+        """
+        if active_recorder() is None:
+            x = self._here(x)
         return super().__call__(x, training=training)
+
+    def _here(self, x: Any) -> Any:
+        """Return x with arrays of other backends brought to the model's."""
+        xp = self.xp
+        if all(isinstance(leaf, (int, float)) or xp.owns(leaf) for leaf in leaves(x)):
+            return x
+        transfers = self._transfers("call")
+
+        def here(leaf: Any) -> Any:
+            if isinstance(leaf, (int, float)) or not is_array(leaf):
+                return leaf
+            array = brought(xp, leaf, f"{self.name}: x")
+            transfers.note(leaf, array, "x")
+            return array if xp.owns(array) else xp.asarray(array)
+
+        found = mapped(here, x)
+        transfers.tell()
+        return found
 
 
 def _listed(identifiers: Any) -> list[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from layerkit.checks import is_a, shown
 from layerkit.errors import DataError
+from layerkit.xp.foreign import check_readable, on_host
 from layerkit.xp.registry import backend_of
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 24
 """How much of an array is looked at in one go: larger than a cache, small beside any memory."""
 
-_SPARSE = "tocsr"  # what every sparse matrix of SciPy has
-_PROTOCOLS = ("__array__", "__array_namespace__", "__array_interface__", "__dlpack__", _SPARSE)
+_SPARSE = ("tocsr", "todense")  # what sparse matrices have: SciPy's, and others'
+_PROTOCOLS = ("__array__", "__array_namespace__", "__array_interface__", "__dlpack__", *_SPARSE)
 
 
 def is_array(value: Any) -> bool:
@@ -40,10 +41,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     Raises:
         DataError: it holds no numbers, has ragged rows, is sparse or masked, or is empty.
     """
-    if hasattr(value, _SPARSE):
-        raise DataError(
-            f"{name} must be dense. Received: a sparse matrix, {type(value).__name__}. Convert it with toarray()."
-        )
+    check_readable(value, name)
     if np.ma.is_masked(value):
         raise DataError(
             f"{name} must have no masked elements. Received: {np.ma.count_masked(value)} of them. "  # pyright: ignore[reportUnknownMemberType]
@@ -71,13 +69,9 @@ def _converted(value: Any, name: str) -> NDArray[Any]:
     owner = None if is_a(value, list, tuple) else backend_of(value)
     if owner is not None:
         return owner.to_numpy(value)
-    for attribute in ("detach", "cpu"):  # a tensor of PyTorch, perhaps on a device
-        if hasattr(value, attribute):
-            value = getattr(value, attribute)()
     try:
-        by_dlpack = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
-        array = np.from_dlpack(value) if by_dlpack else np.asarray(value)
-    except (ValueError, TypeError, AttributeError, BufferError) as error:
+        array = on_host(value)
+    except (ValueError, TypeError, AttributeError, BufferError, RuntimeError) as error:
         reason = "" if is_a(value, list, tuple) else f". NumPy says: {error}"
         raise DataError(
             f"{name} must be an array, or lists of rows of equal length. Received: {shown(value)}{reason}"

@@ -18,6 +18,8 @@ from layerkit.checks import is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, ShapeError
 from layerkit.nested import are_shapes
 from layerkit.training.arrays import CHUNK_BYTES, as_array, check_finite, check_range, is_array, stretches
+from layerkit.training.resident import Order, ResidentColumn, as_resident, is_finite
+from layerkit.xp.foreign import brought, place_of, place_of_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from layerkit.losses import Loss
+    from layerkit.training.transfer import Transfers
+    from layerkit.xp import Backend
 
 Shape = tuple[int | None, ...]
-Batch = tuple["NDArray[Any]", "NDArray[Any] | None", "NDArray[Any] | None"]
+Batch = tuple[Any, Any, Any]
 
 LABEL_DTYPE = "int32"
 
@@ -51,6 +55,8 @@ class Rules:
         input_dtype: of x; None leaves integers as they are.
         input_shape: the shape of x if the model is built for it.
         index_count: how many indices there are, where x holds indices.
+        home: returns the backend on which the model lives now.
+        transfers: is told what lies elsewhere.
     """
 
     def __init__(
@@ -60,8 +66,12 @@ class Rules:
         loss: Loss | None,
         input_dtype: str | None,
         input_shape: Shape | None,
+        home: Callable[[], Backend],
+        transfers: Transfers,
         index_count: int | None = None,
     ) -> None:
+        self.home = home
+        self.transfers = transfers
         self.dtype = dtype
         self.loss = loss
         self.input_dtype = input_dtype
@@ -76,9 +86,9 @@ class Rules:
         labels = self.loss is not None and self.loss.labels
         return self.input_dtype, LABEL_DTYPE if labels else self.dtype, self.dtype
 
-    def output(self, x: NDArray[Any]) -> Shape:
+    def output(self, x: Any) -> Shape:
         """Return the shape of the output for x, which is refused if it does not fit."""
-        shape = x.shape if x.ndim == 1 else (None, *x.shape[1:])
+        shape = tuple(x.shape) if x.ndim == 1 else (None, *x.shape[1:])
         if shape not in self._outputs:
             output = self._output_shape(shape)
             if are_shapes(output):
@@ -89,26 +99,51 @@ class Rules:
             self._outputs[shape] = output
         return self._outputs[shape]
 
-    def inputs(self, value: Any, name: str = "x") -> NDArray[Any]:
+    def _read(self, value: Any, name: str) -> Any:
+        """Return an argument as an array, of the model's backend if it lies on its device, else of the host."""
+        xp = self.home()
+        if not xp.on_host and (xp.owns(value) or (is_array(value) and place_of(value) == place_of_backend(xp))):
+            return as_resident(xp, brought(xp, value, name), name)
+        array = as_array(value, name)
+        self.transfers.note(value, array, name)
+        return array
+
+    def _check_finite(self, array: Any, name: str, dtype: str) -> None:
+        if is_a(array, np.ndarray) or not is_finite(self.home(), array, dtype):
+            check_finite(self.on_host(array), name, dtype)  # which says where
+
+    def _check_range(self, array: Any, low: float, high: float, rule: str, **how: Any) -> None:
+        # On a device it is as rare as it is short: labels are brought to the host to be looked at.
+        check_range(self.on_host(array), low, high, rule, **how)
+
+    def on_host(self, array: Any) -> NDArray[Any]:
+        """Return what was read, as an array of the host."""
+        return array if is_a(array, np.ndarray) else self.home().to_numpy(array)
+
+    def _reshaped(self, array: Any, shape: tuple[int, ...]) -> Any:
+        return array.reshape(shape) if is_a(array, np.ndarray) else self.home().reshape(array, shape)
+
+    def inputs(self, value: Any, name: str = "x") -> Any:
         """Return x, checked."""
-        x = as_array(value, name)
+        x = self._read(value, name)
         if x.ndim == 1 and self.input_shape is not None and self.input_shape[1:] == (1,):
-            x = x.reshape(-1, 1)  # as Keras does: a column, where the model takes rows of one number
+            x = self._reshaped(x, (-1, 1))  # as Keras does: a column, where the model takes rows of one number
         self.output(x)
-        check_finite(x, name, self.input_dtype or self.dtype)
+        self._check_finite(x, name, self.input_dtype or self.dtype)
         if self.index_count is not None:
             last = self.index_count - 1
-            check_range(x, 0, last, f"{name} must hold indices, whole numbers from 0 to {last}.", whole=True)
+            self._check_range(x, 0, last, f"{name} must hold indices, whole numbers from 0 to {last}.", whole=True)
         return x
 
-    def targets(self, value: Any, x: NDArray[Any], name: str = "y") -> NDArray[Any]:
+    def targets(self, value: Any, x: Any, name: str = "y") -> Any:
         """Return y, checked against x and the loss, in the shape that the loss needs."""
-        y = as_array(value, name)
-        if len(y) != len(x):
+        y = self._read(value, name)
+        rows = x.shape[0]
+        if y.shape[0] != rows:
             raise ShapeError(
-                f"{name} must have a row for each row of x, {len(x)}. Received: {len(y)} rows, shape {y.shape}"
+                f"{name} must have a row for each row of x, {rows}. Received: {y.shape[0]} rows, shape {tuple(y.shape)}"
             )
-        check_finite(y, name, self.dtype)
+        self._check_finite(y, name, self.dtype)
         loss = self.loss
         if loss is None:
             return y
@@ -117,25 +152,26 @@ class Rules:
         if loss.labels:
             classes = output[-1] or np.iinfo(LABEL_DTYPE).max
             rule = f"{loss.name}: {name} must hold class indices, whole numbers from 0 to {classes - 1}."
-            check_range(y, 0, classes - 1, rule, ignored=getattr(loss, "ignore_class", None), whole=True)
+            self._check_range(y, 0, classes - 1, rule, ignored=getattr(loss, "ignore_class", None), whole=True)
         elif loss.target_range is not None:
             low, high = loss.target_range
-            check_range(y, low, high, f"{loss.name}: {name} must hold numbers from {low:g} to {high:g}.")
-        return y if None in wanted[1:] else y.reshape(len(y), *(n or 0 for n in wanted[1:]))
+            self._check_range(y, low, high, f"{loss.name}: {name} must hold numbers from {low:g} to {high:g}.")
+        return y if None in wanted[1:] else self._reshaped(y, (rows, *(n or 0 for n in wanted[1:])))
 
-    def weights(self, value: Any, x: NDArray[Any], name: str = "sample_weight") -> NDArray[Any]:
+    def weights(self, value: Any, x: Any, name: str = "sample_weight") -> Any:
         """Return sample weights, checked: one for each row of x, or for each value of the loss."""
-        weights = as_array(value, name)
+        weights = self._read(value, name)
         if weights.ndim > 1 and weights.shape[-1] == 1:
             weights = weights[..., 0]
         # The loss of an output (batch, steps, units) has a value for each step.
-        values = (len(x), *self.output(x)[1:-1])
-        if len(weights) != len(x) or weights.shape != values[: weights.ndim]:
+        rows = x.shape[0]
+        values = (rows, *self.output(x)[1:-1])
+        if tuple(weights.shape) != values[: weights.ndim]:
             steps = f", or for each of its values, {values}" if len(values) > 1 else ""
             raise ShapeError(
-                f"{name} must have a weight for each row of x, ({len(x)},){steps}. Received: shape {weights.shape}"
+                f"{name} must have a weight for each row of x, ({rows},){steps}. Received: shape {tuple(weights.shape)}"
             )
-        check_finite(weights, name, self.dtype)
+        self._check_finite(weights, name, self.dtype)
         return weights
 
     def class_weights(
@@ -215,21 +251,26 @@ class ArrayData:
 
     def __init__(
         self,
-        arrays: tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None],
+        arrays: tuple[Any, Any, Any],
         batch_size: int,
         rules: Rules,
     ) -> None:
         self.rules = rules
-        self.rows: int = len(arrays[0])
+        self.rows: int = arrays[0].shape[0]
         self.batch_size = min(batch_size, self.rows)
         self.steps: int = -(-self.rows // self.batch_size)
         x, y, weights = arrays
         x_dtype, y_dtype, weights_dtype = rules.dtypes
-        self._x = _Column(x, x_dtype, self.batch_size)
-        self._y = None if y is None else _Column(y, y_dtype, self.batch_size)
-        self._weights = None if weights is None else _Column(weights, weights_dtype, self.batch_size)
+        self._x = self._column(x, x_dtype)
+        self._y = None if y is None else self._column(y, y_dtype)
+        self._weights = None if weights is None else self._column(weights, weights_dtype)
         self._whole: Batch | None = None  # where there is one batch, which is the same each time
         self.in_order: int | None = self.rows if self.steps > 1 else None
+
+    def _column(self, array: Any, dtype: str | None) -> _Column | ResidentColumn:
+        if is_a(array, np.ndarray):
+            return _Column(array, dtype, self.batch_size)
+        return ResidentColumn(self.rules.home(), array, dtype, self.batch_size, self.rules.home)
 
     def row_shapes(self) -> tuple[Shape, Shape | None]:
         """Return the shapes of x and y, with None for the rows."""
@@ -253,10 +294,10 @@ class ArrayData:
                 f"fit: validation_split must leave rows on both sides. "
                 f"Received: validation_split={share} of {self.rows} rows, {first} left to train on"
             )
-        x, y, weights = self._x.array, self._y and self._y.array, self._weights and self._weights.array
+        x, y, weights = self._x, self._y, self._weights
         before, after = (
-            (x[part], None if y is None else y[part], None if weights is None else weights[part])
-            for part in (slice(first), slice(first, None))
+            (x.part(rows), None if y is None else y.part(rows), None if weights is None else weights.part(rows))
+            for rows in (slice(first), slice(first, None))
         )
         return (
             ArrayData(before, self.batch_size, self.rules),
@@ -266,7 +307,8 @@ class ArrayData:
     def weigh_classes(self, class_weight: dict[int, float]) -> None:
         """Multiply the sample weights by those of the samples' classes."""
         if self._y is not None:
-            weights = self.rules.class_weights(class_weight, self._y.array, self._weights and self._weights.array)
+            given = None if self._weights is None else self._weights.on_host()
+            weights = self.rules.class_weights(class_weight, self._y.on_host(), given)
             self._weights = _Column(weights, self.rules.dtype, self.batch_size)
             self._whole = None
 
@@ -279,9 +321,14 @@ class ArrayData:
         return iter((self._whole,))
 
     def _cut(self, order: NDArray[Any] | None) -> Iterator[Batch]:
-        y = repeat(None) if self._y is None else self._y.batches(order)
-        weights = repeat(None) if self._weights is None else self._weights.batches(order)
-        return zip(self._x.batches(order), y, weights, strict=False)
+        shared = None if order is None else Order(order)
+
+        def batches(column: _Column | ResidentColumn | None) -> Iterator[Any]:
+            if column is None:
+                return repeat(None)
+            return column.batches(shared) if isinstance(column, ResidentColumn) else column.batches(order)
+
+        return zip(batches(self._x), batches(self._y), batches(self._weights), strict=False)
 
 
 class _Column:
@@ -292,6 +339,12 @@ class _Column:
         self.array = np.ascontiguousarray(array, self.dtype) if little else array
         self._batch_size = batch_size
         self._buffer: NDArray[Any] | None = None
+
+    def part(self, rows: slice) -> NDArray[Any]:
+        return self.array[rows]
+
+    def on_host(self) -> NDArray[Any]:
+        return self.array
 
     def batches(self, order: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
         array, size = self.array, self._batch_size
@@ -436,23 +489,35 @@ class BatchData:
             y = rules.targets(parts[1], x, names[1])
             if len(parts) == 3 and parts[2] is not None:
                 weights = rules.weights(parts[2], x, names[2])
+        rules.transfers.tell()
         x_dtype, y_dtype, weights_dtype = rules.dtypes
         return (
-            x.astype(x_dtype or x.dtype, copy=False),
-            None if y is None else y.astype(y_dtype, copy=False),
-            None if weights is None else weights.astype(weights_dtype, copy=False),
+            self._converted(x, x_dtype),
+            None if y is None else self._converted(y, y_dtype),
+            None if weights is None else self._converted(weights, weights_dtype),
         )
+
+    def _converted(self, array: Any, dtype: str | None) -> Any:
+        if dtype is None:
+            return array
+        if is_a(array, np.ndarray):
+            return array.astype(dtype, copy=False)
+        xp = self.rules.home()
+        return xp.astype(array, getattr(xp, dtype), copy=False)
 
     def _weighed(self, batch: Batch) -> Batch:
         x, y, weights = batch
         if self._class_weight is None or y is None:
             return batch
-        return x, y, self.rules.class_weights(self._class_weight, y, weights)
+        here = self.rules.on_host
+        return x, y, self.rules.class_weights(self._class_weight, here(y), None if weights is None else here(weights))
 
 
-def _many_rows(x: NDArray[Any]) -> int:
+def _many_rows(x: Any) -> int:
     """Return a power of two."""
-    rows = min(MANY_ROWS, MANY_BYTES * len(x) // x.nbytes, len(x) // LEAST_BATCHES)
+    count = x.shape[0]
+    row_bytes = math.prod(x.shape[1:]) * getattr(x.dtype, "itemsize", 4)
+    rows = min(MANY_ROWS, MANY_BYTES // row_bytes, count // LEAST_BATCHES)
     return max(DEFAULT_ROWS, 1 << rows.bit_length() >> 1)
 
 

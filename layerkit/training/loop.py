@@ -12,10 +12,12 @@ import numpy as np
 from typing_extensions import override
 
 from layerkit.callbacks.history import History
+from layerkit.checks import is_a
 from layerkit.errors import DataError, NotReadyError
 from layerkit.training.data import ArrayData, BatchData, Rows
 from layerkit.training.interrupt import DeferredInterrupt
 from layerkit.training.trouble import FiniteWatch
+from layerkit.xp.foreign import brought
 from layerkit.xp.random import stream_key
 
 if TYPE_CHECKING:
@@ -247,6 +249,7 @@ def train(
                         callbacks("on_train_batch_begin", index)
                         step.look_again()
                         step.plan()
+                        x, y, weight = _here(step, x, y, weight)
                     step.train(x, y, weight)
                     if follows_batches:
                         batch_logs = BatchLogs(step.logs)
@@ -282,6 +285,12 @@ def train(
             callbacks("on_train_end", logs=logs)
 
 
+def _here(step: Step | Inference, *arrays: Any) -> list[Any]:
+    """Return a batch where the model is, which a callback may have moved since the batch was cut."""
+    xp = step.xp
+    return [array if array is None or is_a(array, np.ndarray) else brought(xp, array, "the batch") for array in arrays]
+
+
 @_overflow_is_right
 def on_batch(step: Step, batch: Batch, *, training: bool) -> dict[str, float]:
     """Take one step, and return the loss and the metrics of this batch."""
@@ -311,6 +320,7 @@ def evaluate(
                 callbacks("on_test_batch_begin", index)
             if follows_begin or follows_end:
                 step.look_again()
+                x, y, weight = _here(step, x, y, weight)
             step.test(x, y, weight)
             if follows_end:
                 batch_logs = BatchLogs(step.logs)
@@ -340,7 +350,8 @@ def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress
                 callbacks("on_predict_batch_begin", index)
             if follows_begin or follows_end:
                 step.look_again()
-            kept = outputs.add(step.xp.to_numpy(step.predict(x)), len(x))
+                (x,) = _here(step, x)
+            kept = outputs.add(step.xp.to_numpy(step.predict(x)), x.shape[0])
             if follows_end:
                 callbacks("on_predict_batch_end", index, logs={"outputs": kept})
             if progress.clock() >= progress.due:

@@ -159,6 +159,11 @@ class Backend(ABC):
         """Return the names that `open` takes, as they are found on this machine."""
         return ("cpu",)
 
+    @property
+    def on_host(self) -> bool:
+        """Whether arrays lie in the memory of the host, which other libraries read without a copy."""
+        return self.device in ("", "cpu")
+
     def on_device(self) -> AbstractContextManager[Any]:
         """Return a context in which operators between arrays (``x * y``) compute on this device, as words always do."""
         return _HERE

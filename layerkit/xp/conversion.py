@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from layerkit.checks import shown
-from layerkit.errors import DataError
+from layerkit.errors import BackendError, DataError
+from layerkit.xp.foreign import brought, is_foreign
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
@@ -18,8 +19,10 @@ def as_numbers(xp: Backend, values: Any, what: str) -> Array:
         DataError: `what` holds no real numbers (NumPy would read text as numbers), or rows of unequal length.
     """
     try:
-        array = xp.asarray(values)
-    except (TypeError, ValueError) as error:
+        array = xp.asarray(brought(xp, values, what) if is_foreign(xp, values) else values)
+    except (DataError, BackendError):
+        raise
+    except (TypeError, ValueError, BufferError, RuntimeError) as error:
         raise DataError(f"{what} must hold numbers, in rows of equal length. Received: {shown(values)}") from error
     if getattr(array.dtype, "kind", "f") not in "fiub":
         raise DataError(
