@@ -279,8 +279,10 @@ class ArrayData:
 
     def one_batch_of(self, x: Any) -> str | None:
         """Return the dtype in which x is the only batch, with nothing else to be done to it; None if it is not."""
-        plain = type(x) is np.ndarray and x.dtype.kind in "fiub" and self.rules.index_count is None
-        return self._x.dtype.name if plain and self.steps == 1 and x.shape == self._x.array.shape else None
+        if type(x) is not np.ndarray or not isinstance(self._x, _Column) or self.steps != 1:
+            return None
+        plain = x.dtype.kind in "fiub" and self.rules.index_count is None
+        return self._x.dtype.name if plain and x.shape == self._x.array.shape else None
 
     def split(self, share: Any, batch_size: int | None) -> tuple[ArrayData, ArrayData]:
         """Return the first rows, and the last `share` of them, in batches of `batch_size` (by default the same)."""
