@@ -816,14 +816,14 @@ class Model(Layer):
         twin._prepare(step, data, training=True)
         return explain(twin, batch, lambda model: model.train_on_batch(x, y, return_dict=True)["loss"])
 
-    def __call__(self, x: Any, *, training: bool = False) -> Array:
+    def __call__(self, x: Any, *, training: bool = False, mask: Any = None) -> Array:
         """Return the output for an array or a list, of any library, as an array of the model's backend.
 
         What lies elsewhere is copied to where the model is, as `compile`'s `transfer` says.
         """
         if active_recorder() is None:
             x = self._here(x)
-        return super().__call__(x, training=training)
+        return super().__call__(x, training=training, mask=mask)
 
     def _here(self, x: Any) -> Any:
         """Return x with arrays of other backends brought to the model's."""
