@@ -7,6 +7,7 @@ import copy
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from typing_extensions import Unpack, override
 
@@ -24,6 +25,8 @@ from layerkit.program import active_recorder
 from layerkit.training import loop
 from layerkit.training.arrays import is_array
 from layerkit.training.data import ArrayData, BatchData, Rules, check_class_weight, make_data
+from layerkit.training.interrupt import DeferredInterrupt
+from layerkit.training.iteration import Training
 from layerkit.training.progress import Progress, check_verbose
 from layerkit.training.step import Inference, Step
 from layerkit.training.transfer import CHOICES as TRANSFER_CHOICES
@@ -57,7 +60,17 @@ class Model(Layer):
     """
 
     _bookkeeping = frozenset(
-        {"history", "seed", "stop_training", "_compile_options", "shuffles", "_step", "_inference", "_outputs"}
+        {
+            "history",
+            "seed",
+            "stop_training",
+            "_compile_options",
+            "shuffles",
+            "_step",
+            "_inference",
+            "_outputs",
+            "_training",
+        }
     )
 
     stop_training: bool = False
@@ -75,6 +88,7 @@ class Model(Layer):
             self.seed = fresh_seed()
         self.settle(Home(find_backend(backend), "float32", self.seed, ""))
         self.history: History | None = None
+        self._training: ref[Training] | None = None
         self._step: Step | None = None
         self._inference: Inference | None = None
         self._compile_options: dict[str, Any] = {}
@@ -451,6 +465,108 @@ class Model(Layer):
             NotReadyError: `compile` was not called.
             ArgumentError, ShapeError, DataError: an argument or the data does not fit; nothing was changed.
         """
+        training = self._trained(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+            pauses=False,
+        )
+        training.run()
+        return training.history
+
+    def fit_iter(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> Training:
+        """Train in a loop of one's own, which is entered after each epoch.
+
+        ::
+
+            for epoch in model.fit_iter(x, y, epochs=100, validation_data=(x_test, y_test)):
+                if epoch.logs["val_loss"] < 0.1:
+                    break
+                epoch.learning_rate *= 0.95
+
+        Within the loop the model may be looked at and changed: evaluated, saved, given other weights. It may be left
+        with ``break``, or by an exception; training has then come to its end, and the next one may begin.
+
+        Args: those of `fit`.
+
+        Returns:
+            An iterator over `Epoch`s: their number, logs, model, history, and `learning_rate`, which can be set.
+
+        Raises: what `fit` does, when it is called, and not only in the loop.
+        """
+        return self._trained(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+            pauses=True,
+        )
+
+    def _trained(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        epochs: int,
+        verbose: int | str,
+        callbacks: Any,
+        validation_split: float,
+        validation_data: Any,
+        shuffle: bool,
+        class_weight: dict[int, float] | None,
+        sample_weight: Any,
+        initial_epoch: int,
+        steps_per_epoch: int | None,
+        validation_steps: int | None,
+        validation_batch_size: int | None,
+        validation_freq: int | Sequence[int],
+        *,
+        pauses: bool,
+    ) -> Training:
+        """Check everything, and return the training, which has not begun yet: see `fit`."""
         step = self._compiled("fit")
         verbose = check_verbose(verbose, "fit")
         check_count("fit", 0, epochs=epochs)
@@ -515,20 +631,27 @@ class Model(Layer):
         def validation(epoch: int) -> loop.Batches | None:
             return None if checking is None or not validates(epoch + 1) else loop.Batches(checking, validation_steps)
 
+        running = None if self._training is None else self._training()
+        if running is not None:
+            running.give_way()
         self.history = history
-        with Progress(verbose, steps, epochs, initial_epoch) as progress:
-            loop.train(
-                step,
-                loop.Batches(data, steps_per_epoch, order),
-                called,
-                progress,
-                initial_epoch=initial_epoch,
-                epochs=epochs,
-                validation=validation,
-                taken=0 if position is None else position.batch,
-                resume=None if position is None else lambda: position.restore_callbacks(chosen[:-1]),
-            )
-        return history
+        interrupt, progress = DeferredInterrupt(), Progress(verbose, steps, epochs, initial_epoch)
+        generator = loop.train(
+            step,
+            loop.Batches(data, steps_per_epoch, order),
+            called,
+            progress,
+            initial_epoch=initial_epoch,
+            epochs=epochs,
+            validation=validation,
+            interrupt=interrupt,
+            pauses=pauses,
+            taken=0 if position is None else position.batch,
+            resume=None if position is None else lambda: position.restore_callbacks(chosen[:-1]),
+        )
+        training = Training(generator, interrupt, progress, self, history)
+        self._training = ref(training)
+        return training
 
     def evaluate(
         self,

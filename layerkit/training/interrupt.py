@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class DeferredInterrupt:
-    """Within a ``with`` block, the first Ctrl-C waits until `check` is called; a second one is immediate.
+    """Within its ``with`` blocks, the first Ctrl-C waits until `check` is called; a second one is immediate.
 
     So a step is finished before training ends, and weights, slots and totals are those of one moment. Only Python's
     own handler is replaced, and only in the main thread: a program's own handler keeps its say.
@@ -23,6 +23,7 @@ class DeferredInterrupt:
         self._replaced: Any = None
 
     def __enter__(self) -> Self:
+        self._pressed = False
         if (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -35,6 +36,7 @@ class DeferredInterrupt:
     ) -> None:
         if self._replaced is not None:
             signal.signal(signal.SIGINT, self._replaced)
+            self._replaced = None
         if kind is None:
             self.check()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Generator, Iterator, MutableMapping
 from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from layerkit.callbacks.history import History
 from layerkit.checks import is_a
 from layerkit.errors import DataError, NotReadyError
 from layerkit.training.data import ArrayData, BatchData, Rows
-from layerkit.training.interrupt import DeferredInterrupt
 from layerkit.training.trouble import FiniteWatch
 from layerkit.xp.foreign import brought
 from layerkit.xp.random import stream_key
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from layerkit.callbacks.callback import CallbackList
     from layerkit.training.data import Batch
+    from layerkit.training.interrupt import DeferredInterrupt
     from layerkit.training.progress import Progress
     from layerkit.training.step import Inference, Step
 
@@ -188,10 +188,14 @@ def row_order(seed: int, rows: int) -> Callable[[int], NDArray[Any]]:
 
 # exp may overflow to inf in a sigmoid, whose reciprocal is the right answer, 0. Said once for all steps: a program that
 # said so itself would spend a twentieth of a small step on it.
-_overflow_is_right = np.errstate(over="ignore")
+def overflow_is_right() -> np.errstate:
+    """Return the context in which steps are taken."""
+    return np.errstate(over="ignore")
 
 
-@_overflow_is_right
+_overflow_is_right = overflow_is_right()
+
+
 def train(
     step: Step,
     batches: Batches,
@@ -201,10 +205,15 @@ def train(
     initial_epoch: int,
     epochs: int,
     validation: Callable[[int], Batches | None],
+    interrupt: DeferredInterrupt,
+    pauses: bool = False,
     taken: int = 0,
     resume: Callable[[], None] | None = None,
-) -> None:
-    """Train until the last epoch, or until `stop_training` is set.
+) -> Generator[tuple[int, dict[str, Any]]]:
+    """Train until the last epoch, until `stop_training` is set, or until the generator is closed.
+
+    Yields:
+        The number of each epoch, and its logs, when it is over.
 
     Args:
         step: what is done to a batch.
@@ -214,6 +223,8 @@ def train(
         initial_epoch: the number of the first epoch.
         epochs: one more than the number of the last.
         validation: from the number of an epoch to the batches of its validation; None where there is none.
+        interrupt: says whether Ctrl-C was pressed.
+        pauses: whether anybody does something while the generator waits.
         taken: how many batches of the first epoch were taken already, before training was cut off.
         resume: called after `on_train_begin`, where training was cut off.
     """
@@ -221,68 +232,71 @@ def train(
     at_epoch_begin, at_epoch_end = callbacks.methods("on_epoch_begin"), callbacks.methods("on_epoch_end")
     follows_batches = callbacks.cares_for("on_train_batch_begin") or callbacks.cares_for("on_train_batch_end")
     # A callback may change what no count of changes tells: an item of a list that a layer reads.
-    others = any(type(callback) is not History for callback in callbacks.callbacks)
+    others = pauses or any(type(callback) is not History for callback in callbacks.callbacks)
     step.look_again()
     model.stop_training = False
     logs: dict[str, float] = {}
     watch = FiniteWatch(step, batches)
-    with DeferredInterrupt() as interrupt:
-        try:
-            callbacks("on_train_begin")
-            if resume is not None:
-                resume()
-            for epoch in range(initial_epoch, epochs):
-                progress.epoch = epoch
-                if not taken:
-                    step.reset()
-                    for tell in at_epoch_begin:
-                        tell(epoch, {})
-                if others:
+    try:
+        callbacks("on_train_begin")
+        if resume is not None:
+            resume()
+        for epoch in range(initial_epoch, epochs):
+            progress.epoch = epoch
+            if not taken:
+                step.reset()
+                for tell in at_epoch_begin:
+                    tell(epoch, {})
+            if others:
+                step.look_again()
+            step.plan()
+            if perf_counter() >= watch.due and not taken:
+                watch.begin_epoch(epoch)
+            index = max(taken - 1, 0)
+            rest = islice(batches.epoch(), taken, None) if taken else batches.epoch()
+            for index, (x, y, weight) in enumerate(rest, taken):
+                if follows_batches:
+                    callbacks("on_train_batch_begin", index)
                     step.look_again()
-                step.plan()
-                if perf_counter() >= watch.due and not taken:
-                    watch.begin_epoch(epoch)
-                index = max(taken - 1, 0)
-                rest = islice(batches.epoch(), taken, None) if taken else batches.epoch()
-                for index, (x, y, weight) in enumerate(rest, taken):
-                    if follows_batches:
-                        callbacks("on_train_batch_begin", index)
-                        step.look_again()
-                        step.plan()
-                        x, y, weight = _here(step, x, y, weight)
-                    step.train(x, y, weight)
-                    if follows_batches:
-                        batch_logs = BatchLogs(step.logs)
-                        callbacks("on_train_batch_end", index, logs=batch_logs)
-                        batch_logs.expire()
-                    if progress.clock() >= progress.due:
-                        progress.draw(index + 1, step.logs)
-                    interrupt.check()
-                    if model.stop_training:
-                        break
-                taken = 0
-                epoch_logs = step.logs()
-                watch.end_epoch(epoch, epoch_logs["loss"])
-                held_out = validation(epoch)
-                if held_out is not None:
-                    progress.begin_validation(held_out.count)
-                    found = evaluate(step, held_out, callbacks, progress, interrupt.check)
-                    epoch_logs |= {f"val_{name}": value for name, value in found.items()}
-                if progress.is_shown:
-                    progress.make_room()
-                for tell in at_epoch_end:
-                    tell(epoch, epoch_logs)
-                if progress.is_shown:
-                    progress.end_epoch(index + 1, epoch_logs)
-                logs = epoch_logs
+                    step.plan()
+                    x, y, weight = _here(step, x, y, weight)
+                step.train(x, y, weight)
+                if follows_batches:
+                    batch_logs = BatchLogs(step.logs)
+                    callbacks("on_train_batch_end", index, logs=batch_logs)
+                    batch_logs.expire()
+                if progress.clock() >= progress.due:
+                    progress.draw(index + 1, step.logs)
                 interrupt.check()
                 if model.stop_training:
                     break
-            step.optimizer.finalize_variable_values(model.trainable_weights)
-        finally:
-            batches.close()
-            progress.close()
-            callbacks("on_train_end", logs=logs)
+            taken = 0
+            epoch_logs = step.logs()
+            watch.end_epoch(epoch, epoch_logs["loss"])
+            held_out = validation(epoch)
+            if held_out is not None:
+                progress.begin_validation(held_out.count)
+                found = evaluate(step, held_out, callbacks, progress, interrupt.check)
+                epoch_logs |= {f"val_{name}": value for name, value in found.items()}
+            if progress.is_shown:
+                progress.make_room()
+            for tell in at_epoch_end:
+                tell(epoch, epoch_logs)
+            if progress.is_shown:
+                progress.end_epoch(index + 1, epoch_logs)
+            logs = epoch_logs
+            interrupt.check()
+            try:
+                yield epoch, epoch_logs
+            except GeneratorExit:  # whoever looks on leaves: a good end
+                break
+            if model.stop_training:
+                break
+        step.optimizer.finalize_variable_values(model.trainable_weights)
+    finally:
+        batches.close()
+        progress.close()
+        callbacks("on_train_end", logs=logs)
 
 
 def _here(step: Step | Inference, *arrays: Any) -> list[Any]:

@@ -139,6 +139,16 @@ class Progress:
             self._screen.make_room()
             self._is_drawn = False
 
+    def pause(self) -> None:
+        """Take the moving line away: somebody else may print."""
+        if self._is_drawn:
+            self._screen.make_room()
+            self._is_drawn = False
+
+    def go_on(self) -> None:
+        """Count the time of an epoch from now."""
+        self._epoch_started = self._part_started = self.clock()
+
     def end_epoch(self, step: int, logs: Mapping[str, Any]) -> None:
         """Leave the line of an epoch, or keep it until it is known to be the last."""
         now = self.clock()

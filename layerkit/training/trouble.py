@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from layerkit.changes import moves
 from layerkit.errors import NonFiniteWarning
 from layerkit.nested import are_shapes, leaves, shape_of
+from layerkit.program import users_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -123,7 +124,7 @@ class FiniteWatch:
             f"fit: the loss must be finite. Received: loss={loss} in epoch {epoch + 1}. {where} "
             f"A smaller learning rate, or global_clipnorm in the optimizer, often helps.",
             NonFiniteWarning,
-            stacklevel=5,  # of `fit`'s caller, above `train` and what it is wrapped in
+            stacklevel=users_frame()[1] + 1,
         )
 
     def _state_now(self) -> str:
