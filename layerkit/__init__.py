@@ -1,5 +1,7 @@
 """layerkit: a Keras-like neural-network framework with a pluggable array backend."""
 
+from typing import TYPE_CHECKING
+
 from layerkit import (
     activations,
     callbacks,
@@ -17,15 +19,28 @@ from layerkit import (
 )
 from layerkit.layers import Input, Layer
 from layerkit.models import Model, Sequential, clone_model, load_model, model_from_json
-from layerkit.program import (
-    differentiable,
-    grad,
-    hessian_vector_product,
-    jacobian,
-    register_derivative,
-    value_and_grad,
-)
+from layerkit.names import loaded_later
 from layerkit.xp import Backend, Variable, backend, backend_names, use_backend
+
+if TYPE_CHECKING:
+    from layerkit.program import (
+        differentiable,
+        grad,
+        hessian_vector_product,
+        jacobian,
+        register_derivative,
+        value_and_grad,
+    )
+
+__getattr__, __dir__ = loaded_later(
+    __name__,
+    {
+        "program": (
+            *("differentiable", "grad", "hessian_vector_product", "jacobian", "register_derivative", "value_and_grad"),
+        ),
+    },
+)
+del TYPE_CHECKING, loaded_later
 
 __version__ = "0.1.0"
 

@@ -43,14 +43,15 @@ def loaded_later(
 
     Args:
         package: its ``__name__``; its ``__all__`` lists every name.
-        modules: for each module that is loaded later, what it offers.
+        modules: for each module that is loaded later, what it offers: names in it, or itself.
     """
     module_of = {name: module for module, names in modules.items() for name in names}
 
     def load(name: str) -> Any:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{module_of[name]}"), name)
+        module = import_module(f"{package}.{module_of[name]}")
+        value = module if name == module_of[name] else getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -6,7 +6,7 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
-from layerkit import constraints, initializers, regularizers
+from layerkit import constraints, initializers, program, regularizers
 from layerkit.changes import moves, note_move
 from layerkit.checks import check_count, check_flag, check_lengths, check_name, fits, is_a, shown
 from layerkit.configurable import Configurable, parameters
@@ -21,7 +21,7 @@ from layerkit.errors import (
 from layerkit.layers.penalties import TapeOfPenalties, activity_penalties, collected, collecting, plus
 from layerkit.names import snake_case
 from layerkit.nested import are_shapes, filled, leaves, mapped, mapped_shapes, of_any_batch, shape_of, shapes_fit
-from layerkit.program import RecordedArray, Recorder, Tape, active_recorder, inference, not_recording, recording
+from layerkit.program import RecordedArray, Recorder, active_recorder, inference, not_recording, recording
 from layerkit.program.array import recorder_of
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
@@ -238,13 +238,13 @@ class Layer(HoldsState, Configurable):
         self.check_differentiable()
         penalties = collected()
         if penalties is None:
-            return Tape.record_if_wanted(xp, functools.partial(self.call, **kwargs), x)
+            return program.Tape.record_if_wanted(xp, functools.partial(self.call, **kwargs), x)
 
         def with_penalties(xp: Backend, x: Arrays) -> tuple[Arrays, list[Array]]:
             with collecting() as own:
                 return self.call(xp, x, **kwargs), own
 
-        (y, own), tape = Tape.record_if_wanted(xp, with_penalties, x)
+        (y, own), tape = program.Tape.record_if_wanted(xp, with_penalties, x)
         penalties += own
         return y, None if tape is None else TapeOfPenalties(tape, own)
 

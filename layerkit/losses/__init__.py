@@ -11,10 +11,7 @@ from layerkit.losses.crossentropy import (
     CategoricalGeneralizedCrossEntropy,
     SparseCategoricalCrossentropy,
 )
-from layerkit.losses.focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
-from layerkit.losses.hinge import CategoricalHinge, Hinge, SquaredHinge
 from layerkit.losses.loss import FunctionLoss, Loss
-from layerkit.losses.probabilistic import KLDivergence, Poisson
 from layerkit.losses.regression import (
     Huber,
     LogCosh,
@@ -23,27 +20,63 @@ from layerkit.losses.regression import (
     MeanSquaredError,
     MeanSquaredLogarithmicError,
 )
-from layerkit.losses.segmentation import Dice, Tversky
-from layerkit.losses.sequence import CTC
-from layerkit.losses.similarity import Circle, CosineSimilarity
-from layerkit.names import Names
+from layerkit.names import Names, loaded_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from layerkit.losses.focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
+    from layerkit.losses.margin import CategoricalHinge, Hinge, SquaredHinge
+    from layerkit.losses.probabilistic import KLDivergence, Poisson
+    from layerkit.losses.segmentation import Dice, Tversky
+    from layerkit.losses.sequence import CTC
+    from layerkit.losses.similarity import Circle, CosineSimilarity
     from layerkit.xp.backend import Array, Backend
+
+    binary_crossentropy: Callable[..., Array]
+    binary_focal_crossentropy: Callable[..., Array]
+    categorical_crossentropy: Callable[..., Array]
+    categorical_focal_crossentropy: Callable[..., Array]
+    categorical_generalized_cross_entropy: Callable[..., Array]
+    categorical_hinge: Callable[..., Array]
+    circle: Callable[..., Array]
+    cosine_similarity: Callable[..., Array]
+    ctc: Callable[..., Array]
+    dice: Callable[..., Array]
+    hinge: Callable[..., Array]
+    huber: Callable[..., Array]
+    kl_divergence: Callable[..., Array]
+    log_cosh: Callable[..., Array]
+    mean_absolute_error: Callable[..., Array]
+    mean_absolute_percentage_error: Callable[..., Array]
+    mean_squared_error: Callable[..., Array]
+    mean_squared_logarithmic_error: Callable[..., Array]
+    poisson: Callable[..., Array]
+    sparse_categorical_crossentropy: Callable[..., Array]
+    squared_hinge: Callable[..., Array]
+    tversky: Callable[..., Array]
+
+# Families that many trainings do without.
+_LATER = {
+    "focal": ("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy"),
+    "margin": ("CategoricalHinge", "Hinge", "SquaredHinge"),
+    "probabilistic": ("KLDivergence", "Poisson"),
+    "segmentation": ("Dice", "Tversky"),
+    "sequence": ("CTC",),
+    "similarity": ("Circle", "CosineSimilarity"),
+}
+_load, __dir__ = loaded_later(__name__, _LATER)
 
 NAMES = Names[Loss](
     Loss,
     (
-        *(BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy, CategoricalFocalCrossentropy),
-        *(CTC, CategoricalGeneralizedCrossEntropy, CategoricalHinge, Circle, CosineSimilarity, Dice, Hinge, Huber),
-        *(KLDivergence, LogCosh, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError),
-        *(MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy, SquaredHinge, Tversky),
+        *(BinaryCrossentropy, CategoricalCrossentropy, CategoricalGeneralizedCrossEntropy, Huber, LogCosh),
+        *(MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError),
+        SparseCategoricalCrossentropy,
     ),
     {
         **dict.fromkeys(("bce", "BCE"), BinaryCrossentropy),
-        **dict.fromkeys(("kld", "KLD"), KLDivergence),
+        **dict.fromkeys(("kld", "KLD"), "KLDivergence"),
         **dict.fromkeys(("mae", "MAE"), MeanAbsoluteError),
         **dict.fromkeys(("mape", "MAPE"), MeanAbsolutePercentageError),
         **dict.fromkeys(("mse", "MSE"), MeanSquaredError),
@@ -52,50 +85,52 @@ NAMES = Names[Loss](
     },
     accepted="a name, a Loss, or a function f(y_true, y_pred)",
     from_function=FunctionLoss,
+    later=[name for names in _LATER.values() for name in names],
+    load=_load,
 )
 
 get = NAMES.get
+
+_logits = {"from_logits": False, "label_smoothing": 0.0, "axis": -1}
+_focal = {"alpha": 0.25, "gamma": 2.0, **_logits}
+
+# The losses as functions: what each takes besides y_true and y_pred, with the defaults.
+_FUNCTIONS: dict[str, dict[str, Any]] = {
+    "binary_crossentropy": {**_logits},
+    "binary_focal_crossentropy": {"apply_class_balancing": False, **_focal},
+    "categorical_crossentropy": {**_logits},
+    "categorical_focal_crossentropy": {**_focal},
+    "categorical_generalized_cross_entropy": {"q": 0.5},
+    "categorical_hinge": {},
+    "circle": {"remove_diagonal": True, "gamma": 80.0, "margin": 0.4},
+    "cosine_similarity": {"axis": -1},
+    "ctc": {},
+    "dice": {"axis": None},
+    "hinge": {},
+    "huber": {"delta": 1.0},
+    "kl_divergence": {},
+    "log_cosh": {},
+    "mean_absolute_error": {},
+    "mean_absolute_percentage_error": {},
+    "mean_squared_error": {},
+    "mean_squared_logarithmic_error": {},
+    "poisson": {},
+    "sparse_categorical_crossentropy": {"from_logits": False, "ignore_class": None, "axis": -1},
+    "squared_hinge": {},
+    "tversky": {"alpha": 0.5, "beta": 0.5, "axis": None},
+}
 
 
 def _values(loss: Loss, xp: Backend, y_true: Any, y_pred: Any) -> Array:
     return loss.values(xp, y_true, y_pred)
 
 
-def _function(cls: type[Loss], name: str, **defaults: Any) -> Callable[..., Any]:
-    return function_of(cls, name, ("y_true", "y_pred"), _values, **defaults)
+def __getattr__(name: str) -> Any:
+    if name not in _FUNCTIONS:
+        return _load(name)
+    function = function_of(NAMES.find(name), name, ("y_true", "y_pred"), _values, **_FUNCTIONS[name])
+    return globals().setdefault(name, function)
 
-
-_logits = {"from_logits": False, "label_smoothing": 0.0, "axis": -1}
-_focal = {"alpha": 0.25, "gamma": 2.0, **_logits}
-
-binary_crossentropy = _function(BinaryCrossentropy, "binary_crossentropy", **_logits)
-binary_focal_crossentropy = _function(
-    BinaryFocalCrossentropy, "binary_focal_crossentropy", apply_class_balancing=False, **_focal
-)
-categorical_crossentropy = _function(CategoricalCrossentropy, "categorical_crossentropy", **_logits)
-categorical_focal_crossentropy = _function(CategoricalFocalCrossentropy, "categorical_focal_crossentropy", **_focal)
-categorical_generalized_cross_entropy = _function(
-    CategoricalGeneralizedCrossEntropy, "categorical_generalized_cross_entropy", q=0.5
-)
-categorical_hinge = _function(CategoricalHinge, "categorical_hinge")
-circle = _function(Circle, "circle", remove_diagonal=True, gamma=80.0, margin=0.4)
-cosine_similarity = _function(CosineSimilarity, "cosine_similarity", axis=-1)
-ctc = _function(CTC, "ctc")
-dice = _function(Dice, "dice", axis=None)
-hinge = _function(Hinge, "hinge")
-huber = _function(Huber, "huber", delta=1.0)
-kl_divergence = _function(KLDivergence, "kl_divergence")
-log_cosh = _function(LogCosh, "log_cosh")
-mean_absolute_error = _function(MeanAbsoluteError, "mean_absolute_error")
-mean_absolute_percentage_error = _function(MeanAbsolutePercentageError, "mean_absolute_percentage_error")
-mean_squared_error = _function(MeanSquaredError, "mean_squared_error")
-mean_squared_logarithmic_error = _function(MeanSquaredLogarithmicError, "mean_squared_logarithmic_error")
-poisson = _function(Poisson, "poisson")
-sparse_categorical_crossentropy = _function(
-    SparseCategoricalCrossentropy, "sparse_categorical_crossentropy", from_logits=False, ignore_class=None, axis=-1
-)
-squared_hinge = _function(SquaredHinge, "squared_hinge")
-tversky = _function(Tversky, "tversky", alpha=0.5, beta=0.5, axis=None)
 
 __all__ = [
     "CTC",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
+from layerkit import program
 from layerkit.checks import check_name
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
 from layerkit.functions import as_float, call_function
 from layerkit.names import snake_case
-from layerkit.program import Tape
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.registry import backend, backend_of
 
@@ -64,7 +64,7 @@ class Loss(Configurable):
     def forward(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Any]:
         """Return one value for each sample, and what `backward` will need. Without it, `call` is recorded."""
         self._check_defined()
-        return Tape.record_if_wanted(xp, self._called_with(y_true), y_pred)
+        return program.Tape.record_if_wanted(xp, self._called_with(y_true), y_pred)
 
     def _called_with(self, y_true: Array) -> Callable[[Backend, Array], Array]:
         return lambda recorder, given: self.call(recorder, y_true, given)

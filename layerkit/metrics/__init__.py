@@ -8,97 +8,160 @@ from layerkit import losses
 from layerkit.configurable import parameters
 from layerkit.errors import ArgumentError, UnknownNameError
 from layerkit.functions import as_float, function_of
-from layerkit.losses import (
-    binary_crossentropy,
-    binary_focal_crossentropy,
-    categorical_crossentropy,
-    categorical_focal_crossentropy,
-    categorical_hinge,
-    hinge,
-    huber,
-    kl_divergence,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-    sparse_categorical_crossentropy,
-    squared_hinge,
-)
-from layerkit.metrics.accuracy import (
-    Accuracy,
-    BinaryAccuracy,
-    CategoricalAccuracy,
-    SparseCategoricalAccuracy,
-    SparseTopKCategoricalAccuracy,
-    TopKCategoricalAccuracy,
-)
-from layerkit.metrics.confusion import (
-    FalseNegatives,
-    FalsePositives,
-    Precision,
-    Recall,
-    TrueNegatives,
-    TruePositives,
-)
-from layerkit.metrics.correlation import ConcordanceCorrelation, PearsonCorrelation
-from layerkit.metrics.curves import (
-    AUC,
-    PrecisionAtRecall,
-    RecallAtPrecision,
-    SensitivityAtSpecificity,
-    SpecificityAtSensitivity,
-)
-from layerkit.metrics.fscore import F1Score, FBetaScore
 from layerkit.metrics.mean import Mean, MeanMetricWrapper, Sum
-from layerkit.metrics.mean_losses import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    CategoricalHinge,
-    Hinge,
-    KLDivergence,
-    LogCoshError,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    Poisson,
-    SparseCategoricalCrossentropy,
-    SquaredHinge,
-)
 from layerkit.metrics.metric import Metric
-from layerkit.metrics.overlap import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
-from layerkit.metrics.regression import CosineSimilarity, R2Score, RootMeanSquaredError
-from layerkit.names import Names, nearest
+from layerkit.names import Names, loaded_later, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from layerkit.losses import (
+        binary_crossentropy,
+        binary_focal_crossentropy,
+        categorical_crossentropy,
+        categorical_focal_crossentropy,
+        categorical_hinge,
+        hinge,
+        huber,
+        kl_divergence,
+        log_cosh,
+        mean_absolute_error,
+        mean_absolute_percentage_error,
+        mean_squared_error,
+        mean_squared_logarithmic_error,
+        poisson,
+        sparse_categorical_crossentropy,
+        squared_hinge,
+    )
+    from layerkit.metrics.accuracy import (
+        Accuracy,
+        BinaryAccuracy,
+        CategoricalAccuracy,
+        SparseCategoricalAccuracy,
+        SparseTopKCategoricalAccuracy,
+        TopKCategoricalAccuracy,
+    )
+    from layerkit.metrics.confusion import (
+        FalseNegatives,
+        FalsePositives,
+        Precision,
+        Recall,
+        TrueNegatives,
+        TruePositives,
+    )
+    from layerkit.metrics.correlation import ConcordanceCorrelation, PearsonCorrelation
+    from layerkit.metrics.curves import (
+        AUC,
+        PrecisionAtRecall,
+        RecallAtPrecision,
+        SensitivityAtSpecificity,
+        SpecificityAtSensitivity,
+    )
+    from layerkit.metrics.fscore import F1Score, FBetaScore
+    from layerkit.metrics.mean_losses import (
+        BinaryCrossentropy,
+        CategoricalCrossentropy,
+        CategoricalHinge,
+        Hinge,
+        KLDivergence,
+        LogCoshError,
+        MeanAbsoluteError,
+        MeanAbsolutePercentageError,
+        MeanSquaredError,
+        MeanSquaredLogarithmicError,
+        Poisson,
+        SparseCategoricalCrossentropy,
+        SquaredHinge,
+    )
+    from layerkit.metrics.overlap import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
+    from layerkit.metrics.regression import CosineSimilarity, R2Score, RootMeanSquaredError
     from layerkit.xp.backend import Array, Backend
+
+    binary_accuracy: Callable[..., Array]
+    categorical_accuracy: Callable[..., Array]
+    concordance_correlation: Callable[..., Array]
+    pearson_correlation: Callable[..., Array]
+    sparse_categorical_accuracy: Callable[..., Array]
+    sparse_top_k_categorical_accuracy: Callable[..., Array]
+    top_k_categorical_accuracy: Callable[..., Array]
+
+# Loaded when they are asked for.
+_LATER = {
+    "accuracy": (
+        "Accuracy",
+        "BinaryAccuracy",
+        "CategoricalAccuracy",
+        "SparseCategoricalAccuracy",
+        "SparseTopKCategoricalAccuracy",
+        "TopKCategoricalAccuracy",
+    ),
+    "confusion": (
+        "FalseNegatives",
+        "FalsePositives",
+        "Precision",
+        "Recall",
+        "TrueNegatives",
+        "TruePositives",
+    ),
+    "correlation": (
+        "ConcordanceCorrelation",
+        "PearsonCorrelation",
+    ),
+    "curves": (
+        "AUC",
+        "PrecisionAtRecall",
+        "RecallAtPrecision",
+        "SensitivityAtSpecificity",
+        "SpecificityAtSensitivity",
+    ),
+    "fscore": (
+        "F1Score",
+        "FBetaScore",
+    ),
+    "mean_losses": (
+        "BinaryCrossentropy",
+        "CategoricalCrossentropy",
+        "CategoricalHinge",
+        "Hinge",
+        "KLDivergence",
+        "LogCoshError",
+        "MeanAbsoluteError",
+        "MeanAbsolutePercentageError",
+        "MeanSquaredError",
+        "MeanSquaredLogarithmicError",
+        "Poisson",
+        "SparseCategoricalCrossentropy",
+        "SquaredHinge",
+    ),
+    "overlap": (
+        "BinaryIoU",
+        "IoU",
+        "MeanIoU",
+        "OneHotIoU",
+        "OneHotMeanIoU",
+    ),
+    "regression": (
+        "CosineSimilarity",
+        "R2Score",
+        "RootMeanSquaredError",
+    ),
+}
+_load, __dir__ = loaded_later(__name__, _LATER)
 
 NAMES = Names[Metric](
     Metric,
-    (
-        *(AUC, Accuracy, BinaryAccuracy, BinaryCrossentropy, BinaryIoU, CategoricalAccuracy),
-        *(CategoricalCrossentropy, CategoricalHinge, ConcordanceCorrelation, CosineSimilarity, F1Score),
-        *(FBetaScore, FalseNegatives, FalsePositives, Hinge, IoU, KLDivergence, LogCoshError, Mean),
-        *(MeanAbsoluteError, MeanAbsolutePercentageError, MeanIoU, MeanSquaredError),
-        *(MeanSquaredLogarithmicError, OneHotIoU, OneHotMeanIoU, PearsonCorrelation, Poisson, Precision),
-        *(PrecisionAtRecall, R2Score, Recall, RecallAtPrecision, RootMeanSquaredError),
-        *(SensitivityAtSpecificity, SparseCategoricalAccuracy, SparseCategoricalCrossentropy),
-        *(SparseTopKCategoricalAccuracy, SpecificityAtSensitivity, SquaredHinge, Sum, TopKCategoricalAccuracy),
-        *(TrueNegatives, TruePositives),
-    ),
+    (Mean, Sum),
     {
-        **dict.fromkeys(("bce", "BCE"), BinaryCrossentropy),
-        **dict.fromkeys(("mae", "MAE"), MeanAbsoluteError),
-        **dict.fromkeys(("mape", "MAPE"), MeanAbsolutePercentageError),
-        **dict.fromkeys(("mse", "MSE"), MeanSquaredError),
-        **dict.fromkeys(("msle", "MSLE"), MeanSquaredLogarithmicError),
+        **dict.fromkeys(("bce", "BCE"), "BinaryCrossentropy"),
+        **dict.fromkeys(("mae", "MAE"), "MeanAbsoluteError"),
+        **dict.fromkeys(("mape", "MAPE"), "MeanAbsolutePercentageError"),
+        **dict.fromkeys(("mse", "MSE"), "MeanSquaredError"),
+        **dict.fromkeys(("msle", "MSLE"), "MeanSquaredLogarithmicError"),
     },
     accepted="a name, a Metric, a Loss, or a function f(y_true, y_pred)",
     from_function=MeanMetricWrapper,
+    later=[name for names in _LATER.values() for name in names],
+    load=_load,
 )
 
 
@@ -160,9 +223,31 @@ def resolve(identifier: Any, target_shape: tuple[int | None, ...], output_shape:
         kind = 1
     else:
         kind = 2
-    if identifier.lower() in ("accuracy", "acc"):
-        return (BinaryAccuracy, SparseCategoricalAccuracy, CategoricalAccuracy)[kind](name=identifier)
-    return (BinaryCrossentropy, SparseCategoricalCrossentropy, CategoricalCrossentropy)[kind](name=identifier)
+    ends = "accuracy" if identifier.lower() in ("accuracy", "acc") else "crossentropy"
+    return NAMES.find(f"{('binary', 'sparse_categorical', 'categorical')[kind]}_{ends}")(name=identifier)
+
+
+# Functions that are losses as well.
+_OF_LOSSES = frozenset(
+    (
+        "binary_crossentropy",
+        "binary_focal_crossentropy",
+        "categorical_crossentropy",
+        "categorical_focal_crossentropy",
+        "categorical_hinge",
+        "hinge",
+        "huber",
+        "kl_divergence",
+        "log_cosh",
+        "mean_absolute_error",
+        "mean_absolute_percentage_error",
+        "mean_squared_error",
+        "mean_squared_logarithmic_error",
+        "poisson",
+        "sparse_categorical_crossentropy",
+        "squared_hinge",
+    )
+)
 
 
 def _values(metric: Any, xp: Backend, y_true: Any, y_pred: Any) -> Array:
@@ -170,19 +255,24 @@ def _values(metric: Any, xp: Backend, y_true: Any, y_pred: Any) -> Array:
     return xp.astype(metric.values(xp, xp.asarray(y_true), y_pred), y_pred.dtype)
 
 
-def _function(cls: type[Metric], name: str, **defaults: Any) -> Callable[..., Any]:
-    return function_of(cls, name, ("y_true", "y_pred"), _values, **defaults)
+# The metrics that are functions too: what each takes besides y_true and y_pred, with the defaults.
+_FUNCTIONS: dict[str, dict[str, Any]] = {
+    "binary_accuracy": {"threshold": 0.5},
+    "categorical_accuracy": {},
+    "concordance_correlation": {"axis": -1},
+    "pearson_correlation": {"axis": -1},
+    "sparse_categorical_accuracy": {},
+    "sparse_top_k_categorical_accuracy": {"k": 5, "from_sorted_ids": False},
+    "top_k_categorical_accuracy": {"k": 5},
+}
 
 
-binary_accuracy = _function(BinaryAccuracy, "binary_accuracy", threshold=0.5)
-categorical_accuracy = _function(CategoricalAccuracy, "categorical_accuracy")
-concordance_correlation = _function(ConcordanceCorrelation, "concordance_correlation", axis=-1)
-pearson_correlation = _function(PearsonCorrelation, "pearson_correlation", axis=-1)
-sparse_categorical_accuracy = _function(SparseCategoricalAccuracy, "sparse_categorical_accuracy")
-sparse_top_k_categorical_accuracy = _function(
-    SparseTopKCategoricalAccuracy, "sparse_top_k_categorical_accuracy", k=5, from_sorted_ids=False
-)
-top_k_categorical_accuracy = _function(TopKCategoricalAccuracy, "top_k_categorical_accuracy", k=5)
+def __getattr__(name: str) -> Any:
+    if name in _FUNCTIONS:
+        function = function_of(NAMES.find(name), name, ("y_true", "y_pred"), _values, **_FUNCTIONS[name])
+        return globals().setdefault(name, function)
+    return getattr(losses, name) if name in _OF_LOSSES else _load(name)
+
 
 __all__ = [
     "AUC",

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from layerkit import program
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.functions import as_float, call_function
-from layerkit.program import Tape
 from layerkit.xp.registry import backend, backend_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Regularizer(Configurable):
         return self.checked(self.call(xp, x)), self.gradient(xp, x)
 
     def _recorded(self, xp: Backend, x: Array) -> tuple[Array, Array]:
-        penalty, tape = Tape.record(xp, self.call, x)
+        penalty, tape = program.Tape.record(xp, self.call, x)
         (dx,), _ = tape.gradients(xp.ones_like(self.checked(penalty)))
         return penalty, dx
 
@@ -63,7 +63,7 @@ class Regularizer(Configurable):
         xp = backend_of(x) or backend()
         with xp.on_device():
             # Recorded, because what a function may do with x (x.sum(), say) is more than an array of some backends can.
-            return self.checked(Tape.record(xp, self.call, as_float(xp, x))[0])
+            return self.checked(program.Tape.record(xp, self.call, as_float(xp, x))[0])
 
 
 class FunctionRegularizer(Regularizer):

@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from layerkit import program as recordings
 from layerkit.changes import changes
 from layerkit.errors import CaptureError, CaptureWarning
-from layerkit.program import Origin, Refusal, active_recorder, record, users_frame, users_line
-from layerkit.program.purity import snapshot
+from layerkit.program import active_recorder
 from layerkit.training.trouble import Copy, intercepted, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from layerkit.program import Capture, Program
-    from layerkit.program.purity import Snapshot
+    from layerkit.program import Capture, Origin, Program, Refusal, Snapshot
     from layerkit.xp import Backend, Variable
 
 MOST_PROGRAMS = 16
@@ -176,7 +175,9 @@ class CapturedStep:
 
     def _found(self) -> tuple[Snapshot, list[Any]]:
         subject = self._subject
-        return snapshot(subject.parts()), [(id(variable), id(variable.array)) for variable in subject.state()]
+        return recordings.snapshot(subject.parts()), [
+            (id(variable), id(variable.array)) for variable in subject.state()
+        ]
 
     def _learn(self, key: Any, arrays: tuple[Any, ...]) -> Any:
         """Take the step, and learn what it is from a recording of it."""
@@ -188,10 +189,10 @@ class CapturedStep:
         copy = Copy(subject.state())
         try:
             with _labelling(subject.labelled()) as label:
-                result, capture, program = record(xp, self.function, arrays, self.name, label)
+                result, capture, program = recordings.record(xp, self.function, arrays, self.name, label)
         except Exception as error:
             copy.put_back()
-            if snapshot(subject.parts()) != before:
+            if recordings.snapshot(subject.parts()) != before:
                 raise  # it would not do the same once more
             try:
                 result = self.function(xp, *arrays)  # without the recording: if it was not at fault, the same is raised
@@ -199,9 +200,9 @@ class CapturedStep:
                 copy.put_back()
                 raise
             return self._refused(copy, result, _from_error(error))
-        refusal = capture.refusal or _set_in_step(before, snapshot(subject.parts()))
+        refusal = capture.refusal or _set_in_step(before, recordings.snapshot(subject.parts()))
         if refusal is None and _place_in_random_numbers() != place:
-            refusal = Refusal(Origin("", ""), _DRAWN, "")
+            refusal = _refusal(_DRAWN)
         if refusal is None and earlier is not None:
             refusal = _not_the_same(earlier.program, program, xp)
         if refusal is not None:
@@ -211,7 +212,7 @@ class CapturedStep:
             try:
                 run = xp.capture(program)
             except Exception as error:  # noqa: BLE001 - whatever it is, the step itself has run well
-                refusal = Refusal(Origin("", ""), f"{type(error).__name__} while it was planned: {error}", "")
+                refusal = _refusal(f"{type(error).__name__} while it was planned: {error}")
                 return self._refused(copy, result, refusal)
             copy.swap()
             begun = Copy(copy.variables) if self._strict else None  # to go back to: the other is of the end now
@@ -239,7 +240,7 @@ class CapturedStep:
             copy.swap()
         if different is None:
             return None
-        return Refusal(Origin("", ""), f"another result of the program than of the step: {different}", "")
+        return _refusal(f"another result of the program than of the step: {different}")
 
     def _refused(self, copy: Copy, result: Any, refusal: Refusal) -> Any:
         """Say why the step cannot be replayed, and run it eagerly from now on."""
@@ -259,7 +260,7 @@ class CapturedStep:
             f"{rule} Received: {refusal.received}{line}. This model's {self.name} step runs eagerly from now on; "
             f"compile(jit_compile=False) says that this is meant.",
             CaptureWarning,
-            stacklevel=users_frame()[1] + 1,
+            stacklevel=recordings.users_frame()[1] + 1,
         )
         return result
 
@@ -277,7 +278,7 @@ def _place_in_random_numbers() -> bytes:
 def origin(item: Any, doing: str) -> Origin:
     """Return how the words of a layer, loss, metric or optimizer are labelled."""
     first = (type(item).__doc__ or "").partition("\n")[0]
-    return Origin(item.name, doing, first.replace("``", "").strip() if doing != "backward" else "")
+    return recordings.Origin(item.name, doing, first.replace("``", "").strip() if doing != "backward" else "")
 
 
 def labelled_layers(model: Any) -> Generator[tuple[Any, str, Origin]]:
@@ -288,6 +289,10 @@ def labelled_layers(model: Any) -> Generator[tuple[Any, str, Origin]]:
                 yield layer, method, origin(layer, doing)
 
 
+def _refusal(received: str, owner: str = "", line: str = "") -> Refusal:
+    return recordings.Refusal(recordings.Origin(owner, ""), received, line)
+
+
 def _from_error(error: Exception) -> Refusal:
     traceback, frame = error.__traceback__, None
     while traceback is not None:
@@ -295,7 +300,7 @@ def _from_error(error: Exception) -> Refusal:
         traceback = traceback.tb_next
     owner = next((note.partition("This happened in ")[2] for note in getattr(error, "__notes__", ())), "")
     name = owner.rpartition(" of ")[2].partition(" (")[0] if owner else ""
-    return Refusal(Origin(name, ""), f"{type(error).__name__} while it was recorded: {error}", users_line(frame))
+    return _refusal(f"{type(error).__name__} while it was recorded: {error}", name, recordings.users_line(frame))
 
 
 def _set_in_step(before: Snapshot, after: Snapshot) -> Refusal | None:
@@ -304,12 +309,12 @@ def _set_in_step(before: Snapshot, after: Snapshot) -> Refusal | None:
         return None
     path, *rest = changed[0].partition(":")[0].split(".")
     owner = path if rest and " " not in path else ""  # and not "the global `x` that Layer.call reads"
-    return Refusal(Origin(owner, ""), f"a change of what is no state, {changed[0]}", "")
+    return _refusal(f"a change of what is no state, {changed[0]}", owner)
 
 
 def _not_the_same(earlier: Program, program: Program, xp: Backend) -> Refusal | None:
     found = earlier.difference(program, xp)
-    return None if found is None else Refusal(found[0].origin, f"{found[1]} in two steps of the same kind", "")
+    return None if found is None else _refusal(f"{found[1]} in two steps of the same kind", found[0].origin.owner)
 
 
 def _close(xp: Backend, a: Any, b: Any) -> bool:
@@ -350,7 +355,7 @@ def _labelling(labelled: Iterable[tuple[Any, str, Origin]]) -> Generator[Callabl
                 finally:
                     capture.origins.pop()
                     if users and capture.refusal is None and _place_in_random_numbers() != place:
-                        capture.refusal = Refusal(origin, _DRAWN, "")
+                        capture.refusal = recordings.Refusal(origin, _DRAWN, "")
 
             return labelled_method
 
