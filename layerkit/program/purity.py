@@ -67,7 +67,7 @@ MOST = 100_000
 _OF_THE_FRAMEWORK = frozenset(("_bound", "_stack", "_streams", "_variables", "_vectors"))
 
 # What a class is given when it is made, from its methods.
-_DERIVED = frozenset(("_bookkeeping", "takes_input_gradient", "takes_training"))
+_DERIVED = frozenset(("_bookkeeping", "takes_input_gradient", "takes_mask", "takes_training"))
 
 # What reads or writes a name that belongs to a module, as `dis` calls it.
 _OF_THE_MODULE = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL", "DELETE_GLOBAL"))
