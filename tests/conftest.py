@@ -13,7 +13,7 @@ from layerkit.errors import BackendUnavailableError
 if TYPE_CHECKING:
     from layerkit.xp import Backend
 
-BACKENDS = ("numpy", "strict", "cupy")
+BACKENDS = ("numpy", "strict", "cupy", "torch")
 DATA_SETS = ("fashion_mnist",)
 REQUIRED = [name.strip() for name in os.environ.get("LAYERKIT_REQUIRE", "").split(",") if name.strip()]
 

@@ -44,14 +44,16 @@ JUDGES = (
     "layerkit/models/export.py",
     "layerkit/models/gradients.py",
     "layerkit/program/central_differences.py",
+    "layerkit/xp/array_api.py",  # between the host and any library
 )
 ALLOWED = {
     "numpy": (*ROOMS_ON_THE_HOST, *JUDGES, "backends/layerkit_numpy/"),
     "array_api_strict": ("layerkit/testing/",),
-    "array_api_compat": ("backends/layerkit_cupy/",),
+    "array_api_compat": ("backends/layerkit_cupy/", "backends/layerkit_torch/"),
     "cuda": ("backends/layerkit_cupy/",),
     "cupy": ("backends/layerkit_cupy/",),
     "cupyx": ("backends/layerkit_cupy/",),
+    "torch": ("backends/layerkit_torch/",),
     "IPython": ("layerkit/training/screen.py",),
     "typing_extensions": ("layerkit/", "backends/"),
 }

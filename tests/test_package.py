@@ -21,11 +21,12 @@ import layerkit
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-PACKAGES = {"layerkit": ROOT, "layerkit_numpy": ROOT / "backends", "layerkit_cupy": ROOT / "backends"}
+BACKENDS = ("layerkit_numpy", "layerkit_cupy", "layerkit_torch")
+PACKAGES = {"layerkit": ROOT, **dict.fromkeys(BACKENDS, ROOT / "backends")}
 
 
 def sources() -> dict[str, bytes]:
-    """Every file of the three packages, by the path that it has once installed."""
+    """Every file of the packages, by the path that it has once installed."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for name, root in PACKAGES.items()
@@ -70,7 +71,7 @@ def test_the_wheel_is_for_every_platform_and_has_the_version_of_the_project(whee
     assert wheel.name == f"layerkit-{PROJECT['version']}-py3-none-any.whl"
 
 
-def test_the_wheel_holds_the_three_packages_as_they_are_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_packages_as_they_are_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     info = f"layerkit-{PROJECT['version']}.dist-info/"
@@ -103,7 +104,7 @@ def test_the_wheel_asks_for_numpy_and_typing_extensions_alone(wheel: Path) -> No
 
 INSTALLED = """
     import json, sys
-    import layerkit, layerkit_cupy, layerkit_numpy, layerkit.testing
+    import layerkit, layerkit_cupy, layerkit_numpy, layerkit_torch, layerkit.testing
     from importlib.metadata import version
     from layerkit import Sequential
     from layerkit.layers import Dense
@@ -112,7 +113,7 @@ INSTALLED = """
     model.compile("sgd", "mse")
     loss = model.fit([[0.0, 1.0]], [[1.0]], epochs=3, verbose=0).history["loss"]
     print(json.dumps({
-        "files": [module.__file__ for module in (layerkit, layerkit_cupy, layerkit_numpy)],
+        "files": [module.__file__ for module in (layerkit, layerkit_numpy, layerkit_cupy, layerkit_torch)],
         "version": [layerkit.__version__, version("layerkit")],
         "names": sorted(layerkit.__all__),
         "backends": layerkit.backend_names(),
@@ -129,8 +130,8 @@ def test_the_installed_wheel_and_the_sources_agree(installed: Path, tmp_path: Pa
         )
 
     wheel, editable = tell(installed), tell(ROOT, ROOT / "backends")
-    assert [Path(file).parent.parent for file in wheel.pop("files")] == [installed] * 3
-    assert [Path(file).parent.parent for file in editable.pop("files")] == [ROOT, ROOT / "backends", ROOT / "backends"]
+    assert [Path(file).parent.parent for file in wheel.pop("files")] == [installed] * 4
+    assert [Path(file).parent.parent for file in editable.pop("files")] == [ROOT, *[ROOT / "backends"] * 3]
     assert wheel["version"] == [PROJECT["version"]] * 2
     assert editable["version"][0] == PROJECT["version"]
     del wheel["version"], editable["version"]
@@ -158,7 +159,7 @@ def test_import_loads_no_package_but_numpy_and_typing_extensions() -> None:
 
 def test_import_loads_no_backend_and_nothing_for_tests() -> None:
     loaded = modules("import layerkit")
-    assert not {"layerkit.testing", "layerkit_cupy", "layerkit_numpy"} & loaded
+    assert not {"layerkit.testing", "layerkit.xp.array_api", *BACKENDS} & loaded
 
 
 def test_training_on_numpy_loads_no_other_backend() -> None:
@@ -168,7 +169,7 @@ def test_training_on_numpy_loads_no_other_backend() -> None:
     )
     loaded = modules(script)
     assert "layerkit_numpy" in loaded
-    assert not {"layerkit.testing", "layerkit_cupy", "array_api_strict", "array_api_compat", "tqdm"} & loaded
+    assert not {"layerkit.testing", "layerkit_cupy", "layerkit_torch", "array_api_strict", "array_api_compat", "tqdm"} & loaded
 
 
 # What is public.

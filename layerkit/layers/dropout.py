@@ -51,7 +51,7 @@ class DropoutLayer(Layer):
             keep = xp.zeros(x.shape, dtype=xp.bool)
         else:
             shape: Any = self.shape_of_noise(x.shape)
-            keep = self.mask.bits(xp, shape) >= int(self.rate * 2**32)
+            keep = xp.greater_equal(self.mask.bits(xp, shape), int(self.rate * 2**32))
         return self.dropped(xp, keep, x), keep
 
     @override

@@ -96,7 +96,7 @@ class Normalization(FeatureLayer):
             x = as_numbers(xp, data, f"{self.name}: data")
             self.build_in_place((None, *x.shape[1:]))
             self.compute_output_shape(tuple(x.shape))
-            if not x.size:
+            if 0 in x.shape:
                 raise ShapeError(f"{self.name}: data must have at least one row. Received: shape {tuple(x.shape)}")
             x = xp.astype(x, xp.float64)
             others = self.others(x.ndim)
@@ -191,7 +191,7 @@ class Discretization(Layer):
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
-        flat = xp.reshape(x, (-1,)) if x.size else xp.zeros((0,), dtype=x.dtype)
+        flat = xp.reshape(x, (-1,)) if 0 not in x.shape else xp.zeros((0,), dtype=x.dtype)
         boundaries = xp.astype(xp.asarray(self.bin_boundaries), x.dtype)
         numbers = xp.reshape(xp.searchsorted(boundaries, flat, side="right"), x.shape)
         if self.output_mode == "int":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import html
+import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -157,7 +158,7 @@ class _Work:
         for name, array in (("y_true", y_true), ("y_pred", y_pred), ("v", values)):
             self.show(name, array, by_sample=True)
         counted = loss.counted(xp, y_true, values)
-        count = max(1, values.size if counted is None else int(xp.to_numpy(counted).sum()))
+        count = max(1, math.prod(values.shape) if counted is None else int(xp.to_numpy(counted).sum()))
         divided = "" if loss.reduction == "sum" else f" / {count}"
         self.say("L", f"sum of v{divided} = {self.short(xp.to_numpy(total)[()])}")
         self.head("BACKWARD", "dx stands for dL/dx. The dy of a layer is the dx of the layer behind it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class RecordedArray:
     @property
     def size(self) -> int:
         """The number of elements."""
-        return int(self.value.size)
+        return math.prod(self.shape)
 
     @property
     def dtype(self) -> Any:

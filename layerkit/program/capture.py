@@ -233,7 +233,7 @@ def record(
 
 
 # What stands between a user's line and what it asks for: ourselves, and who calls us on the way.
-_FRAMEWORK = {"layerkit", "layerkit_numpy", "layerkit_cupy", "numpy", "contextlib", "functools"}
+_FRAMEWORK = {"layerkit", "layerkit_numpy", "layerkit_cupy", "layerkit_torch", "numpy", "contextlib", "functools"}
 
 
 def users_frame(frame: FrameType | None = None) -> tuple[FrameType | None, int]:

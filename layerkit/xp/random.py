@@ -89,7 +89,7 @@ class RandomStream:
 
     def uniform(self, xp: Backend, shape: tuple[int, ...], dtype: str = "float32") -> Array:
         """Draw from the uniform distribution on [0, 1): multiples of 2⁻²⁴, which both float types hold exactly."""
-        return xp.astype(self.bits(xp, shape) >> 8, getattr(xp, dtype)) * 2.0**-24  # type: ignore[operator]
+        return xp.astype(xp.bitwise_right_shift(self.bits(xp, shape), 8), getattr(xp, dtype)) * 2.0**-24
 
     def normal(self, xp: Backend, shape: tuple[int, ...], dtype: str = "float32") -> Array:
         """Draw from the standard normal distribution, by the transform of Box and Muller (1958)."""

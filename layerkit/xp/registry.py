@@ -25,6 +25,7 @@ BUILT_IN = {
     "numpy": "layerkit_numpy:NumpyBackend",
     "cupy": "layerkit_cupy:CupyBackend",
     "strict": "layerkit.testing:StrictBackend",
+    "torch": "layerkit_torch:TorchBackend",
 }
 ENTRY_POINTS = "layerkit.backends"
 
@@ -127,4 +128,6 @@ def _owner(array: Any) -> Backend | None:
         return backend("numpy")
     if root == "cupy":
         return backend(f"cupy:{array.device.id}")
+    if root == "torch":
+        return backend(f"torch:{array.device}")
     return None

@@ -24,7 +24,7 @@ class Case:
     domain: str = "any"
     twice: bool = True
     """Whether its second derivative exists, and is checked by central differences too."""
-    backends: tuple[str, ...] = ("numpy", "strict", "cupy")
+    backends: tuple[str, ...] = ("numpy", "strict", "cupy", "torch")
     note: str = ""
 
     @property
@@ -121,7 +121,7 @@ def transform(word: str, *shapes: tuple[int, ...], real: bool, variants: tuple[d
             return z if z.dtype in (xp.float32, xp.float64) else parts(xp, z)
 
         # The standard says that fft takes complex numbers; NumPy takes real ones too.
-        backends = ("numpy",) if real and word == "fft" else ("numpy", "strict", "cupy")
+        backends = ("numpy",) if real and word == "fft" else ("numpy", "strict", "cupy", "torch")
         note = " ".join(f"{name}={value}" for name, value in kwargs.items())
         return Case(f"fft.{word}", function, (shape,), note=note, backends=backends)
 
@@ -209,7 +209,9 @@ CASES: list[Case] = [
     one("meshgrid", lambda xp, a, b: xp.multiply(*xp.meshgrid(a, b)), (3,), (4,)),
     one("meshgrid", lambda xp, a, b, c: xp.stack(xp.meshgrid(a, b, c, indexing="ij")), (3,), (4,), (2,), note="ij"),
     one("getitem", lambda xp, x: x[1, ...], (3, 4), note="integer"),
-    one("getitem", lambda xp, x: x[..., ::-2] + x[:, None, 1:3], (4, 4), note="slices"),
+    one("getitem", lambda xp, x: x[..., ::2] + x[:, None, 1:3], (4, 4), note="slices"),
+    # PyTorch's arrays take no steps backwards.
+    one("getitem", lambda xp, x: x[..., ::-2], (4, 4), note="backwards", backends=("numpy", "strict", "cupy")),
     one("getitem", lambda xp, x: x[-1, ..., None], (3, 4, 2), note="ellipsis"),
     one("getitem", lambda xp, x: x[xp.asarray([0, 2, 2]), xp.asarray([1, 1, 3])], (3, 4), note="integers"),
     one("getitem", lambda xp, x: x[x > 0], (3, 4), note="mask"),

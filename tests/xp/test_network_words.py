@@ -339,7 +339,9 @@ def test_a_word_agrees_with_its_reference(xp, word, dtype, shape):
     expected = getattr(reference, word)(host, host.asarray(x, dtype))
     assert found.shape == shape
     assert found.dtype == getattr(xp, dtype)
-    np.testing.assert_allclose(xp.to_numpy(found), expected, rtol=64 * EPSILON[dtype], atol=TINY[dtype])
+    # Where the largest is nearly all of the sum, its logarithm is a difference of numbers that are nearly equal.
+    atol = 4 * EPSILON[dtype] if word == "log_softmax" else TINY[dtype]
+    np.testing.assert_allclose(xp.to_numpy(found), expected, rtol=64 * EPSILON[dtype], atol=atol)
 
 
 @pytest.mark.parametrize("word", ["linear", "linear_grad"])

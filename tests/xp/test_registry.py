@@ -40,7 +40,7 @@ def test_backends_survive_copies(xp):
 
 
 def test_the_built_in_names_are_known():
-    assert {"numpy", "cupy", "strict"} <= set(backend_names())
+    assert {"numpy", "cupy", "strict", "torch"} <= set(backend_names())
     assert backend_names() == sorted(backend_names())
 
 
