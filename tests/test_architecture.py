@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 # A room imports itself and the rooms of the lines below its own, and no other.
 LEVELS = (
-    ("layerkit", "__main__"),  # __init__.py: the public surface; python -m layerkit
+    ("__main__",),  # python -m layerkit
+    ("layerkit", "installed"),  # __init__.py: the public surface
     ("models", "testing", "utils"),
     ("saving",),
     ("training",),
@@ -40,6 +41,7 @@ ROOMS_ON_THE_HOST = (
     "layerkit/testing/",
 )
 JUDGES = (
+    "layerkit/installed.py",
     "layerkit/models/explain.py",
     "layerkit/models/export.py",
     "layerkit/models/gradients.py",
@@ -54,6 +56,7 @@ ALLOWED = {
     "cupy": ("backends/layerkit_cupy/",),
     "cupyx": ("backends/layerkit_cupy/",),
     "torch": ("backends/layerkit_torch/",),
+    "threadpoolctl": ("layerkit/installed.py",),
     "IPython": ("layerkit/training/screen.py",),
     "typing_extensions": ("layerkit/", "backends/"),
 }

@@ -169,7 +169,10 @@ def test_training_on_numpy_loads_no_other_backend() -> None:
     )
     loaded = modules(script)
     assert "layerkit_numpy" in loaded
-    assert not {"layerkit.testing", "layerkit_cupy", "layerkit_torch", "array_api_strict", "array_api_compat", "tqdm"} & loaded
+    assert (
+        not {"layerkit.testing", "layerkit_cupy", "layerkit_torch", "array_api_strict", "array_api_compat", "tqdm"}
+        & loaded
+    )
 
 
 # What is public.

@@ -166,6 +166,10 @@ class CupyBackend(Backend):
         return device_names()
 
     @override
+    def memory(self) -> tuple[int, int] | None:
+        return cupy.cuda.Device(self._index).mem_info
+
+    @override
     def on_device(self) -> AbstractContextManager[Any]:
         return _OnDevice(self._index)
 

@@ -42,6 +42,10 @@ class TorchBackend(TorchWords, ArrayApiBackend):
             yield torch.device("mps", 0)
 
     @override
+    def memory(self) -> tuple[int, int] | None:
+        return torch.cuda.mem_get_info(self.place) if self.place.type == "cuda" else None
+
+    @override
     def asarray(self, values: Any, dtype: str | None = None) -> Any:
         if isinstance(values, torch.Tensor) and values.requires_grad:
             values = values.detach()  # or state that it is written into would keep the graph of each step

@@ -139,19 +139,18 @@ class TorchWords:
     def linear(x: Any, kernel: Any, bias: Any = None) -> Any:
         return torch.nn.functional.linear(x, kernel.T, bias)
 
-    def softmax(self, x: Any, axis: int = -1) -> Any:
+    def softmax(self, x: Any, axis: Axes = -1) -> Any:
         return torch.softmax(x, axis) if isinstance(axis, int) else reference.softmax(self, x, axis)  # pyright: ignore[reportArgumentType]
 
-    def log_softmax(self, x: Any, axis: int = -1) -> Any:
+    def log_softmax(self, x: Any, axis: Axes = -1) -> Any:
         return torch.log_softmax(x, axis) if isinstance(axis, int) else reference.log_softmax(self, x, axis)  # pyright: ignore[reportArgumentType]
 
     @staticmethod
     def scatter_add(positions: Any, values: Any, size: int) -> Any:
         return torch.zeros((size,), dtype=values.dtype, device=values.device).index_add_(0, positions, values)
 
-    @staticmethod
-    def einsum(subscripts: str, *operands: Any) -> Any:
+    def einsum(self, subscripts: str, *operands: Any) -> Any:
+        if not all(x.dtype.is_floating_point for x in operands):
+            return reference.einsum(self, subscripts, *operands)  # pyright: ignore[reportArgumentType] - sums keep their dtype there
         parsed(subscripts, operands)  # says what does not fit
         return torch.einsum(subscripts, *operands)
-
-

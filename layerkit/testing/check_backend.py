@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from layerkit.checks import is_a
 from layerkit.errors import ArgumentError, ContractError
 from layerkit.names import nearest
 from layerkit.testing.machine_words import TRIALS
@@ -128,7 +129,7 @@ def examined(backend: str | Backend, words: Iterable[str] | None = None) -> Back
     for case in cases():
         if case.word in by_word:
             by_word[case.word].append(case)
-    with warnings.catch_warnings(), np.errstate(all="ignore"), xp.on_device():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return BackendTable(str(xp), [_row(xp, word, found) for word, found in by_word.items()])
 
@@ -143,8 +144,9 @@ def _row(xp: Backend, word: str, found: list[Case]) -> Row:
 
 def _trials(xp: Backend, word: str) -> Iterator[Finding | None]:
     try:
-        for call, received, expected in TRIALS[word](xp):
-            yield None if received == expected else Finding(call, str(expected), str(received))
+        with xp.on_device():
+            for call, received, expected in TRIALS[word](xp):
+                yield None if received == expected else Finding(call, str(expected), str(received))
     except Exception as error:  # noqa: BLE001 - a backend may raise anything
         yield Finding(word, "no error", _told(error))
 
@@ -158,7 +160,7 @@ _LAID_OUT = ("float32", "int64", "bool", "complex64")
 
 def _layouts(case: Case) -> list[str]:
     """Return how the elements of the arguments may lie in memory."""
-    arrays = [value for value in _leaves(case.args) if isinstance(value, np.ndarray)]
+    arrays = [value for value in _leaves(case.args) if is_a(value, np.ndarray)]
     longest = max((value.ndim for value in arrays if value.dtype.name in _LAID_OUT), default=0)
     if case.word == "from_dlpack" or not longest:
         return [_PLAIN]
@@ -180,27 +182,40 @@ def _tried(xp: Backend, case: Case, layout: str) -> Finding | None:
     def held(value: Any) -> Any:
         if isinstance(value, Dtype):
             return getattr(xp, value.name)
-        if isinstance(value, np.ndarray):
-            given.append((_laid_out(xp, value, layout), value))
+        if is_a(value, np.ndarray):
+            given.append((_laid_out(xp, value.copy(), layout), value))
             return given[-1][0]
         return type(value)(map(held, value)) if isinstance(value, (list, tuple)) else value  # pyright: ignore
 
     call = _call(case, layout)
     try:
         expected = _expected(case)
-        args = [held(value) for value in case.args]
-        kwargs = {name: held(value) for name, value in case.kwargs.items()}
-        group, _, name = case.word.rpartition(".")
-        word: Any = getattr(getattr(xp, group) if group else xp, name)
-        received = word(*args, **kwargs) if callable(word) and case.word not in _NAMES else word
-        difference = _difference(xp, case, expected, received)
-        if difference is None:
-            for array, before in given:
-                if not np.array_equal(xp.to_numpy(array), before, equal_nan=before.dtype.kind in "fc"):
-                    return Finding(call, "arguments that stay as they are", "an argument that was written to")
+        with xp.on_device():
+            return _compared(xp, case, call, expected, held, given)
     except Exception as error:  # noqa: BLE001 - a backend may raise anything
         return Finding(call, "a result", _told(error))
-    return None if difference is None else Finding(call, *difference)
+
+
+def _compared(
+    xp: Backend,
+    case: Case,
+    call: str,
+    expected: Any,
+    held: Callable[[Any], Any],
+    given: list[tuple[Any, Any]],
+) -> Finding | None:
+    args = [held(value) for value in case.args]
+    kwargs = {name: held(value) for name, value in case.kwargs.items()}
+    group, _, name = case.word.rpartition(".")
+    word: Any = getattr(getattr(xp, group) if group else xp, name)
+    received = word(*args, **kwargs) if case.word not in _NAMES else word
+    difference = _difference(xp, case, expected, received)
+    if difference is not None:
+        return Finding(call, *difference)
+    for array, before in given:
+        if not np.array_equal(xp.to_numpy(array), before, equal_nan=before.dtype.kind in "fc"):
+            return Finding(call, "arguments that stay as they are", "an argument that was written to")
+    return None
 
 
 _NAMES = frozenset((*words.CONSTANTS, *words.DTYPES))
@@ -224,8 +239,8 @@ def _in_numpy(value: Any) -> Any:
 
 def _by_reference(word: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Return what the definition gives in float64, in the dtype of the arguments."""
-    dtype = next((x.dtype for x in args if isinstance(x, np.ndarray) and x.dtype.kind == "f"), None)
-    wide = [x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for x in args]
+    dtype = next((x.dtype for x in args if is_a(x, np.ndarray) and x.dtype.kind == "f"), None)
+    wide = [x.astype(np.float64) if is_a(x, np.ndarray) and x.dtype.kind == "f" else x for x in args]
     result = getattr(reference, word)(np, *wide, **kwargs)
     if dtype is None:
         return result
@@ -252,21 +267,42 @@ def _conjugate(x: Any) -> Any:
     return np.conj(np.swapaxes(x, -1, -2))
 
 
+def _in_order(parts: Any, by: Any) -> tuple[Any, ...]:
+    order = np.argsort(by)
+    return tuple(part[order] for part in parts)
+
+
+def _of_eigen(y: Any, *_: Any) -> tuple[Any, ...]:
+    return y[0], (y[1] * y[0][..., None, :]) @ _conjugate(y[1])
+
+
+def _of_qr(y: Any, *_: Any) -> tuple[Any, ...]:
+    return y[0] @ y[1], _conjugate(y[0]) @ y[0], np.abs(y[1])
+
+
+def _of_svd(y: Any, *_: Any) -> tuple[Any, ...]:
+    u, s, vh = y
+    rank = s.shape[-1]
+    return (u[..., :rank] * s[..., None, :]) @ vh[..., :rank, :], s, _conjugate(u) @ u, vh @ _conjugate(vh)
+
+
+def _of_unique(y: Any, x: Any) -> tuple[Any, ...]:
+    values, indices, inverse, counts = y
+    return *_in_order((values, indices, counts), values), x.ravel()[indices], values[inverse]
+
+
 # What is compared of words whose result is not the only right one: something that is the same for each.
 _INVARIANTS: dict[str, Callable[..., Any]] = {
-    "empty": lambda y, *_: np.zeros_like(y),
-    "empty_like": lambda y, *_: np.zeros_like(y),
-    "linalg.eigh": lambda y, *_: (y[0], (y[1] * y[0][..., None, :]) @ _conjugate(y[1])),
-    "linalg.qr": lambda y, *_: (y[0] @ y[1], _conjugate(y[0]) @ y[0], np.abs(y[1])),
-    "linalg.svd": lambda y, *_: ((y[0][..., : y[1].shape[-1]] * y[1][..., None, :]) @ y[2][..., : y[1].shape[-1], :], y[1]),
-    "unique_values": lambda y, *_: np.sort(y),
-    "unique_counts": lambda y, *_: tuple(part[np.argsort(y[0])] for part in y),
-    "unique_inverse": lambda y, *_: (np.sort(y[0]), y[0][y[1]]),
-    "unique_all": lambda y, x: (
-        *(part[np.argsort(y[0])] for part in (y[0], y[1], y[3])),
-        *(x.ravel()[y[1]], y[0][y[2]]),
-    ),
-}  # fmt: skip
+    "empty": lambda y, *_: np.zeros_like(y),  # type: ignore[misc]
+    "empty_like": lambda y, *_: np.zeros_like(y),  # type: ignore[misc]
+    "linalg.eigh": _of_eigen,
+    "linalg.qr": _of_qr,
+    "linalg.svd": _of_svd,
+    "unique_values": lambda y, *_: np.sort(y),  # type: ignore[misc]
+    "unique_counts": lambda y, *_: _in_order(y, y[0]),  # type: ignore[misc]
+    "unique_inverse": lambda y, *_: (np.sort(y[0]), y[0][y[1]]),  # type: ignore[misc]
+    "unique_all": _of_unique,
+}
 
 _ELEMENTWISE = frozenset((*words.ELEMENTWISE, "sigmoid", "softplus", "erfc"))
 _EXACT = frozenset(
@@ -281,7 +317,6 @@ _OF_TWO_ZEROS = frozenset(("clip", "max", "maximum", "min", "minimum"))
 """Words for which the standard does not say which they take of 0.0 and -0.0."""
 
 
-
 def _difference(xp: Backend, case: Case, expected: Any, received: Any) -> tuple[str, str] | None:
     """Return what was expected, and what was received in its place; None if they agree."""
     if case.word in ("finfo", "iinfo"):
@@ -293,7 +328,7 @@ def _difference(xp: Backend, case: Case, expected: Any, received: Any) -> tuple[
         return None if made == expected else (case.word, str(made))
     if isinstance(expected, np.dtype):
         return None if received == getattr(xp, expected.name) else (expected.name, str(received))
-    if expected is None or isinstance(expected, (bool, float)) and not isinstance(expected, np.generic):
+    if expected is None or (isinstance(expected, (bool, float)) and not isinstance(expected, np.generic)):
         same = received == expected or (received != received and expected != expected)
         return None if same else (str(expected), str(received))
     if isinstance(expected, (tuple, list)):
@@ -324,10 +359,10 @@ def _difference(xp: Backend, case: Case, expected: Any, received: Any) -> tuple[
     if invariant is not None:
         single = len(values) == 1 and not isinstance(expected, (tuple, list))
         wanted, got = ([pair[n] for pair in values] for n in (0, 1))
-        host = [value for value in case.args if isinstance(value, np.ndarray)]
+        host = [value for value in case.args if is_a(value, np.ndarray)]
         wanted, got = (invariant(side[0] if single else side, *host) for side in (wanted, got))
-        values = [(wanted, got)] if isinstance(wanted, np.ndarray) else list(zip(wanted, got, strict=True))
-    scale = max((_largest(value) for value in _leaves(case.args) if isinstance(value, np.ndarray)), default=0.0)
+        values = [(wanted, got)] if is_a(wanted, np.ndarray) else list(zip(wanted, got, strict=True))
+    scale = max((_largest(value) for value in _leaves(case.args) if is_a(value, np.ndarray)), default=0.0)
     for wanted, got in values:
         found = _unequal(case.word, wanted, got, scale)
         if found is not None:
@@ -391,7 +426,7 @@ def _call(case: Case, layout: str) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, np.ndarray):
+    if is_a(value, np.ndarray):
         listed = value.ndim == 1 and 0 < value.size <= 6
         return f"{value.dtype} {value.tolist() if listed else value.shape}"
     if isinstance(value, Dtype):
@@ -410,5 +445,3 @@ def _described(value: Any) -> str:
 def _told(error: BaseException) -> str:
     first = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
-
-

@@ -219,6 +219,25 @@ def _capture(xp: Backend) -> Iterator[Trial]:
     yield "capture(program), run four times", np.allclose(received, expected, rtol=1e-12), True
 
 
+def _in_tiles(xp: Backend) -> Iterator[Trial]:
+    for size in (0, 5, 2 * (xp.tile_size or 5) + 3):
+        ours: Any = xp.state(np.arange(size), "float64")
+        total: Any = xp.state(np.ones(size), "float64")
+        calls: list[int] = []
+
+        def rule(xp: Any, states: Any, scalars: Any, calls: list[int] = calls) -> None:
+            w, sums = states
+            calls.append(w.shape[0])
+            xp.assign(sums, sums + w * scalars)
+            xp.assign_add(w, -1.0)
+
+        xp.in_tiles(rule, [ours, total], xp.asarray(2.0))
+        call = f"in_tiles(f, states of {size} elements, 2.0)"
+        yield f"{call}: the elements that f is given", sum(calls), size
+        yield f"{call}: the first state", _seen(xp.to_numpy(ours)), _seen(np.arange(size) - 1.0)
+        yield f"{call}: the second", _seen(xp.to_numpy(total)), _seen(1.0 + 2.0 * np.arange(size))
+
+
 def _synchronize(xp: Backend) -> Iterator[Trial]:
     x = xp.ones((50, 50))
     for _ in range(3):
@@ -233,6 +252,7 @@ TRIALS: dict[str, Callable[[Backend], Iterator[Trial]]] = {
     "assign_add": _assigning("assign_add"),
     "capture": _capture,
     "devices": _devices,
+    "in_tiles": _in_tiles,
     "on_device": _on_device,
     "owns": _owns,
     "random_bits": _random_bits,

@@ -14,7 +14,7 @@ import numpy as np
 from layerkit.xp import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 
 class Dtype(NamedTuple):
@@ -85,11 +85,8 @@ def cases() -> Iterator[Case]:
     """Yield all cases, word by word."""
     for part in (_creating, _elementwise, _moving, _reducing, _searching, _products, _linalg, _fft, _network):
         for word, arguments in part():
-            kwargs = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
+            kwargs: dict[str, Any] = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
             yield Case(word, tuple(arguments), kwargs)
-
-
-Cases = "Iterator[tuple[str, list[Any]]]"
 
 
 def _creating() -> Iterator[tuple[str, list[Any]]]:
@@ -234,7 +231,12 @@ def _elementwise() -> Iterator[tuple[str, list[Any]]]:
             yield word, [array(dtype, 3, 4), array(dtype, 3, 4)]
         yield "pow", [array(dtype, 3, 4, low=0.2), 2.0]
     for dtype in ALL:
-        for condition, a, b in (((3, 4), (3, 4), (3, 4)), ((3, 1), (4,), (2, 3, 4)), ((), (), ()), ((0, 4), (4,), (1,))):
+        for condition, a, b in (
+            ((3, 4), (3, 4), (3, 4)),
+            ((3, 1), (4,), (2, 3, 4)),
+            ((), (), ()),
+            ((0, 4), (4,), (1,)),
+        ):
             yield "where", [array("bool", *condition), array(dtype, *a), array(dtype, *b, seed=1)]
     for value in (0.0, -0.0, 2.5, math.nan, math.inf):
         yield "where", [array("bool", 3, 4), array("float32", 3, 4), value]
@@ -274,14 +276,13 @@ def _moving() -> Iterator[tuple[str, list[Any]]]:
         yield "take", [x, np.array([2, 0, 2]), {"axis": 1}]
         yield "take", [array(dtype, 5), np.array([4, 0, 0])]
         yield "take_along_axis", [x, np.array([[[0, 2, 1, 0]], [[1, 1, 0, 2]]]), {"axis": 1}]
-        for word, arguments in (
+        yield from (
             *(("concat", [[array(dtype, 0, 3), array(dtype, 2, 3)]]), ("reshape", [array(dtype, 0, 4), (2, 0)])),
             *(("reshape", [array(dtype), (1, 1)]), ("take", [array(dtype, 0, 3), np.array([1, 1]), {"axis": 1}])),
             *(("flip", [array(dtype, 0, 3)]), ("permute_dims", [array(dtype, 0, 3), (1, 0)])),
             *(("stack", [[array(dtype), array(dtype, seed=1)]]), ("broadcast_to", [array(dtype), (2, 2)])),
             *(("expand_dims", [array(dtype), {"axis": 0}]), ("unstack", [array(dtype, 2, 0)])),
-        ):
-            yield word, arguments
+        )
 
 
 def _reducing() -> Iterator[tuple[str, list[Any]]]:
@@ -408,8 +409,13 @@ def _linalg() -> Iterator[tuple[str, list[Any]]]:
 
 
 def _fft() -> Iterator[tuple[str, list[Any]]]:
-    one = ({}, {"n": 3}, {"n": 8, "norm": "ortho"}, {"axis": 0, "norm": "forward"})
-    more = ({}, {"s": (2, 5), "axes": (0, 1)}, {"axes": (1,), "norm": "ortho"}, {"axes": (1, 0), "norm": "forward"})
+    one: tuple[dict[str, Any], ...] = ({}, {"n": 3}, {"n": 8, "norm": "ortho"}, {"axis": 0, "norm": "forward"})
+    more: tuple[dict[str, Any], ...] = (
+        {},
+        {"s": (2, 5), "axes": (0, 1)},
+        {"axes": (1,), "norm": "ortho"},
+        {"axes": (1, 0), "norm": "forward"},
+    )
     for real, wide in zip(FLOATS, COMPLEX, strict=True):
         for word, dtype, variants in (
             *((word, wide, one) for word in ("fft", "ifft", "irfft", "hfft")),
@@ -465,8 +471,3 @@ def _network() -> Iterator[tuple[str, list[Any]]]:
             yield "one_hot", [np.array([[0, 2], [1, 1]], labels), 3, dtype]
     yield "one_hot", [np.array([-1, 3]), 3, "float32"]
     yield "one_hot", [np.array([], np.int64), 3, "float32"]
-
-
-def tried_words(chosen: Iterable[Case]) -> set[str]:
-    """Return the words that these cases are of."""
-    return {case.word for case in chosen}

@@ -44,7 +44,9 @@ class Totals:
             pack(totals, means[0].xp)
         flat = totals[0].flat if means else None
         # One that is measured for another model, too, lies among the totals of that.
-        if flat is not None and (tuple(flat.shape) != (len(totals),) or any(total.flat is not flat for total in totals)):
+        if flat is not None and (
+            tuple(flat.shape) != (len(totals),) or any(total.flat is not flat for total in totals)
+        ):
             means, flat = [], None
         self._flat = flat
         self._others = [metric for metric in self._metrics if metric not in means]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from typing_extensions import override
@@ -68,7 +68,7 @@ class ArrayApiBackend(Backend):
         found: Any = super().__getattr__(word)
         if word not in ("linalg", "fft"):
             return found
-        group: dict[str, Any] = vars(found)
+        group = cast("dict[str, Any]", vars(found))
         for name in ("fftfreq", "rfftfreq"):
             if name in group:
                 group[name] = self._creating(name, group[name])
@@ -128,7 +128,7 @@ class ArrayApiBackend(Backend):
     def owns(self, array: Any) -> bool:
         if isinstance(array, Cell):
             return array.xp is self
-        return isinstance(array, self._array_class) and getattr(array, "device", self.place) == self.place
+        return isinstance(array, self._array_class) and (self.place is None or array.device == self.place)
 
     # Between host and device.
 

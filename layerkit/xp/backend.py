@@ -164,6 +164,10 @@ class Backend(ABC):
         """Whether arrays lie in the memory of the host, which other libraries read without a copy."""
         return self.device in ("", "cpu")
 
+    def memory(self) -> tuple[int, int] | None:
+        """Return the free and all bytes of the device's own memory; None where it has none of its own."""
+        return None
+
     def on_device(self) -> AbstractContextManager[Any]:
         """Return a context in which operators between arrays (``x * y``) compute on this device, as words always do."""
         return _HERE

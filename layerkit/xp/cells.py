@@ -1,6 +1,7 @@
 """State of array libraries whose arrays cannot be written to, as JAX's: a cell that holds the present array.
 
-A cell has what an array has: shape, dtype, operators, indexing. Words take it as the array that it holds.
+A cell has what an array has: shape, dtype, operators, indexing. Words take it as the array that it holds. Operators of
+the library's arrays must give way to it (return NotImplemented for what they do not know), as JAX's and NumPy's do.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Cell:
     """
 
     __slots__ = ("__weakref__", "_array", "dtype", "shape", "xp")
+    __array_ufunc__ = None  # NumPy's operators give way to it
     __hash__ = None  # pyright: ignore[reportAssignmentType] - == compares elements, as for any array
 
     def __init__(self, xp: Backend, array: Any) -> None:

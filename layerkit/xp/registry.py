@@ -128,6 +128,4 @@ def _owner(array: Any) -> Backend | None:
         return backend("numpy")
     if root == "cupy":
         return backend(f"cupy:{array.device.id}")
-    if root == "torch":
-        return backend(f"torch:{array.device}")
     return None

@@ -137,7 +137,12 @@ def test_training_in_float32_agrees_with_numpy(xp):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", RULES[1::4])
+@pytest.mark.parametrize(
+    "make",
+    # Rates at which training converges: where it does not, it makes much of any rounding.
+    [lambda: SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01), lambda: Adam(0.05, amsgrad=True)],
+    ids=["SGD", "Adam"],
+)
 def test_a_model_may_move_between_two_fits(xp, make):
     """Weights, slots and counters go along, so that the second half is as if it had never moved."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -392,8 +393,8 @@ class StuckMask(Halve):
     def forward(self, xp, x, *, training=False):
         if not training:
             return x, None
-        bits = xp.random_bits((1, 2), self.stream.counter.value, x.size)
-        keep = xp.astype(xp.reshape(bits, x.shape) > 2**31, x.dtype)
+        bits = xp.random_bits((1, 2), self.stream.counter.value, math.prod(x.shape))
+        keep = xp.astype(xp.greater(xp.reshape(bits, x.shape), 2**31), x.dtype)
         return x * keep, keep
 
 
