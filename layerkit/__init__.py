@@ -18,7 +18,7 @@ from layerkit import (
     utils,
 )
 from layerkit.layers import Input, Layer
-from layerkit.models import Model, Sequential, clone_model, load_model, model_from_json
+from layerkit.models import Model, Sequential, clone_model, load_model, model_from_json, resume
 from layerkit.names import loaded_later
 from layerkit.xp import Backend, Variable, backend, backend_names, use_backend
 
@@ -73,6 +73,7 @@ __all__ = [
     "optimizers",
     "register_derivative",
     "regularizers",
+    "resume",
     "use_backend",
     "utils",
     "value_and_grad",

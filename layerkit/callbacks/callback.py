@@ -44,6 +44,9 @@ class Callback(Configurable):
 
     _part_of_steps: ClassVar[bool] = False
 
+    resumable_from_file: ClassVar[bool] = False
+    """Of layerkit's own: whether `resume` may make one of what a checkpoint says. Whatever writes files is given."""
+
     model: Any = None
     params: Mapping[str, Any] = {}
 
@@ -62,7 +65,7 @@ class Callback(Configurable):
         every attribute that is one of these, but for the constructor's arguments, which whoever resumes gives again.
         """
         known = {"model", "params", "_arguments", *(argument_names(type(self)) or ())}
-        return {name: value for name, value in self.__dict__.items() if name not in known}
+        return {name: value for name, value in self.__dict__.items() if name not in known and not callable(value)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned. It is called after `on_train_begin`, which may have begun anew."""

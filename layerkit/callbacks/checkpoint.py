@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class ModelCheckpoint(Callback):
     """Save the model at the end of epochs, after a number of batches, or after a time; or only the best so far.
 
-    Each file is whole at every moment: see `Model.save`.
+    Each file is whole at every moment: see `Model.save`. From one that holds the model, `layerkit.resume` goes on. A
+    training that is interrupted is saved before it ends, if it is saved within epochs, and not only the best.
 
     Args:
         filepath: ends in ``.layerkit``, or for weights in ``.safetensors`` or ``.npz``. It may hold the number of the
@@ -144,12 +145,35 @@ class ModelCheckpoint(Callback):
                 f"with {error}"
             ) from error
         path.parent.mkdir(parents=True, exist_ok=True)
-        (self.model.save_weights if self.save_weights_only else self.model.save)(path)
+        before = self.saved
+        self.saved = [*(other for other in before if other != path), path]
+        old = self.saved[: -self.keep] if self.keep is not None else []
+        self.saved = self.saved[len(old) :]
+        try:
+            self._write(path, batch, logs)  # with what it remembers by now
+        except BaseException:
+            self.saved = before
+            raise
         if self.verbose > 0:
             sys.stdout.write(f"Epoch {self._epoch + 1}: saved {path}\n")
-        self.saved = [*(other for other in self.saved if other != path), path]
-        while self.keep is not None and len(self.saved) > self.keep:
-            self.saved.pop(0).unlink(missing_ok=True)
+        for each in old:
+            each.unlink(missing_ok=True)
+
+    def _write(self, path: Path, batch: int | None, logs: Logs | None) -> None:
+        run = getattr(self.model, "run", None)
+        if self.save_weights_only:
+            self.model.save_weights(path)
+        elif run is None or not run.resumable:
+            self.model.save(path)
+        elif batch is None:
+            self.model.save_checkpoint(path, self._epoch, 0, ended=True, logs=logs, after=self)
+        else:
+            self.model.save_checkpoint(path, self._epoch, batch + 1, after=self)
+
+    def save_now(self, epoch: int, batch: int, *, ended: bool = False, logs: Logs | None = None) -> None:
+        """Save before training is interrupted, if this callback saves within epochs."""
+        if (self.save_freq != "epoch" or self.every_s is not None) and not self.save_best_only:
+            self._save(None if ended else batch - 1, logs)
 
     def _is_best(self, logs: Logs) -> bool:
         value = monitored("ModelCheckpoint", logs, self.monitor, known=self._is_known)

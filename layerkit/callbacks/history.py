@@ -17,6 +17,8 @@ class History(Callback):
         epoch: the numbers of the epochs, from 0.
     """
 
+    resumable_from_file = True
+
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []

@@ -46,6 +46,8 @@ class ReduceLROnPlateau(Callback):
         ArgumentError: a number is out of its range, or `mode` is "auto" for a name that does not tell.
     """
 
+    resumable_from_file = True
+
     def __init__(
         self,
         monitor: str = "val_loss",

@@ -40,6 +40,8 @@ class EarlyStopping(Callback):
             of its range.
     """
 
+    resumable_from_file = True
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -110,6 +112,8 @@ class TerminateOnNaN(Callback):
     Args:
         raise_error: whether a RuntimeError is raised instead.
     """
+
+    resumable_from_file = True
 
     def __init__(self, raise_error: bool = False) -> None:
         self.raise_error = raise_error

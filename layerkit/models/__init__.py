@@ -2,6 +2,7 @@
 
 from layerkit.models.loading import clone_model, load_model, model_from_json
 from layerkit.models.model import Model
+from layerkit.models.resuming import resume
 from layerkit.models.sequential import Sequential
 
-__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "resume"]

@@ -12,7 +12,8 @@ from weakref import ref
 from typing_extensions import Unpack, override
 
 from layerkit import losses, optimizers
-from layerkit.callbacks import BackupAndRestore, History
+from layerkit.callbacks import History
+from layerkit.callbacks.backup import Restoring
 from layerkit.callbacks.callback import CallbackList, check_callbacks
 from layerkit.changes import changes
 from layerkit.checks import check_count, check_flag, check_name, check_positive, is_a, is_integer
@@ -28,6 +29,7 @@ from layerkit.training.data import ArrayData, BatchData, Rules, check_class_weig
 from layerkit.training.interrupt import DeferredInterrupt
 from layerkit.training.iteration import Training
 from layerkit.training.progress import Progress, check_verbose
+from layerkit.training.run import Run
 from layerkit.training.step import Inference, Step
 from layerkit.training.transfer import CHOICES as TRANSFER_CHOICES
 from layerkit.training.transfer import Transfers
@@ -62,6 +64,7 @@ class Model(Layer):
     _bookkeeping = frozenset(
         {
             "history",
+            "run",
             "seed",
             "stop_training",
             "_compile_options",
@@ -88,6 +91,7 @@ class Model(Layer):
             self.seed = fresh_seed()
         self.settle(Home(find_backend(backend), "float32", self.seed, ""))
         self.history: History | None = None
+        self.run: Run | None = None  # the `fit` that is under way
         self._training: ref[Training] | None = None
         self._step: Step | None = None
         self._inference: Inference | None = None
@@ -325,17 +329,22 @@ class Model(Layer):
 
         reader.load_weights(filepath, self)
 
-    def save_checkpoint(self, path: Any, position: dict[str, Any], callbacks: list[Any]) -> None:
-        """Write the model, where training stands, and what callbacks remember: see `BackupAndRestore`."""
+    def save_checkpoint(
+        self, path: Any, epoch: int, batch: int, *, ended: bool = False, logs: Any = None, after: Any = None
+    ) -> None:
+        """Write the model while `fit` runs, where it stands, and what callbacks remember: see `Run.standing`."""
         from layerkit.models.files import writer
 
-        writer.save_checkpoint(path, self, self._compiled("save_checkpoint"), position, callbacks)
+        if self.run is None:
+            raise NotReadyError("save_checkpoint: training must be under way. Received: no fit that runs. Use save.")
+        position = self.run.standing(epoch, batch, ended=ended, stopped=self.stop_training, logs=logs, after=after)
+        writer.save_checkpoint(path, self, self._compiled("save_checkpoint"), position)
 
-    def load_checkpoint(self, path: Any, run: dict[str, Any], callbacks: list[Any]) -> Any:
+    def load_checkpoint(self, path: Any, run: Run) -> Any:
         """Go to where a checkpoint was made, and return that position: see `BackupAndRestore`."""
         from layerkit.models.files import reader
 
-        return reader.load_checkpoint(path, self, run, callbacks)
+        return reader.load_checkpoint(path, self, run)
 
     def to_json(self) -> str:
         """Return the configuration as JSON, from which `model_from_json` makes a model with first weights."""
@@ -601,32 +610,44 @@ class Model(Layer):
         if history is None:
             history = History()
             chosen.append(history)  # the last, as in Keras: it records what others add to the logs
-        position: Any = None
-        backup = next((callback for callback in chosen if isinstance(callback, BackupAndRestore)), None)
-        if backup is not None:
-            others = [callback for callback in chosen if callback is not backup]
-            chosen = [*others, backup]  # behind them: a checkpoint holds what they remember by then
-            if steps_per_epoch is not None or not isinstance(data, ArrayData):
-                raise ArgumentError(
-                    f"fit: BackupAndRestore needs arrays, and epochs that are one pass over them. "
-                    f"Received: x of type {type(x).__name__}, steps_per_epoch={steps_per_epoch}"
-                )
-            run = {"rows": data.rows, "batch_size": data.batch_size, "shuffle": bool(shuffle)}
-            position = backup.restore(self, run, others, epochs)
-            if position is not None:
-                initial_epoch = epochs if position.stopped else position.epoch
-        called = CallbackList(chosen, model=self, verbose=verbose, epochs=epochs, steps=steps)
+        restoring = [callback for callback in chosen if isinstance(callback, Restoring)]
+        others = [callback for callback in chosen if callback not in restoring]
+        run = Run(
+            data,
+            checking,
+            {"shuffle": shuffle, "steps_per_epoch": steps_per_epoch},
+            {
+                **{"batch_size": batch_size, "epochs": epochs, "verbose": verbose, "shuffle": shuffle},
+                **{"validation_split": float(validation_split), "class_weight": class_weight},
+                **{"steps_per_epoch": steps_per_epoch, "validation_steps": validation_steps},
+                "validation_batch_size": validation_batch_size,
+                "validation_freq": sorted(validation_freq) if is_a(validation_freq, set) else validation_freq,
+            },
+            others,
+            restoring,
+        )
+        if any(hasattr(callback, "save_now") for callback in chosen):
+            from layerkit.models.files import writer
+
+            run.compiled = writer.compiled(self)
+        at: Any = None
+        for callback in restoring:
+            at = at or callback.restore(self, run, epochs)
+        # Behind the others: a checkpoint holds what they remember by then.
+        called = CallbackList([*others, *restoring], model=self, verbose=verbose, epochs=epochs, steps=steps)
         order: Callable[[int], Any] | None = None
         if shuffle and data.in_order is not None:
             passes = loop.row_order(self.seed or 0, data.in_order)
-
-            first = self.shuffles + (position is None or position.batch == 0)
+            first = self.shuffles + 1 - (0 if at is None else at.passes)
 
             def shuffled(number: int) -> Any:
                 self.shuffles = max(self.shuffles, first + number)
                 return passes(first + number)
 
             order = shuffled
+        batches = run.batches = loop.Batches(data, steps_per_epoch, order)
+        if at is not None:
+            batches.go_on(at.passes, at.offset)
 
         def validation(epoch: int) -> loop.Batches | None:
             return None if checking is None or not validates(epoch + 1) else loop.Batches(checking, validation_steps)
@@ -635,19 +656,20 @@ class Model(Layer):
         if running is not None:
             running.give_way()
         self.history = history
-        interrupt, progress = DeferredInterrupt(), Progress(verbose, steps, epochs, initial_epoch)
+        interrupt = DeferredInterrupt()
+        progress = Progress(verbose, steps, epochs, initial_epoch if at is None else at.epoch)
         generator = loop.train(
             step,
-            loop.Batches(data, steps_per_epoch, order),
+            batches,
             called,
             progress,
             initial_epoch=initial_epoch,
             epochs=epochs,
             validation=validation,
             interrupt=interrupt,
+            run=run,
             pauses=pauses,
-            taken=0 if position is None else position.batch,
-            resume=None if position is None else lambda: position.restore_callbacks(chosen[:-1]),
+            at=at,
         )
         training = Training(generator, interrupt, progress, self, history)
         self._training = ref(training)

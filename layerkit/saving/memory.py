@@ -10,11 +10,11 @@ from typing_extensions import override
 from layerkit.callbacks import Callback, History
 from layerkit.checks import is_a, shown
 from layerkit.errors import ArgumentError
-from layerkit.saving import tensors
+from layerkit.saving import table, tensors
 from layerkit.saving.encoding import Encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from layerkit.saving.tensors import Source
 
@@ -59,8 +59,17 @@ def describe(callbacks: Iterable[Any], arrays: dict[str, Source]) -> list[Any]:
                 raise ArgumentError(
                     f"save: {name}.get_state must return plain values and arrays. Received: {key}={shown(value)}"
                 )
-        told.append([name, [[key, memory.encode(value, f"{name}.{key}")] for key, value in state.items()]])
+        config = None
+        if type(callback) in table.callbacks().values():
+            config = {key: Encoder().encode(value, f"{name}.{key}") for key, value in callback.get_config().items()}
+        remembered = [[key, memory.encode(value, f"{name}.{key}")] for key, value in state.items()]
+        told.append({"class": name, "config": config, "state": remembered})
     return told
+
+
+def plain(values: Mapping[str, Any], path: str) -> list[Any]:
+    """Return those values that can be written, as pairs of a name and JSON."""
+    return [[name, Encoder().encode(value, f"{path}.{name}")] for name, value in values.items() if _is_plain(value)]
 
 
 def _is_plain(value: Any) -> bool:

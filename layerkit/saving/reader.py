@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from layerkit.saving.archive import Member
+    from layerkit.saving.position import Position
     from layerkit.xp import Backend
 
 _SPARE_BYTES = 8 * 2**20
@@ -191,13 +192,7 @@ def read(contents: Contents, custom: Mapping[str, Any], target: Backend, *, comp
             model = _architecture(contents.json(MODEL[0]), contents.place.within(MODEL[0]), custom, compiles=compiles)
             _restore_weights(model, header, contents.fetch(MODEL[1]), place)
             if contents.has_training:
-                told = state.Told(
-                    contents.json(TRAINING[0]),
-                    contents.place.within(TRAINING[0]),
-                    contents.header[TRAINING[1]],
-                    contents.fetch(TRAINING[1]),
-                )
-                told.restore(model, model.step if compiles else None)
+                _told(contents).restore(model, model.step if compiles else None)
     finally:
         awaiting.reset(token)
     return model
@@ -221,9 +216,17 @@ def _architecture(value: Any, place: Place, custom: Mapping[str, Any], *, compil
         except ModelFormatError:
             raise
         except Exception as error:
-            raise here.wrong("must be a shape for which the model can be built", _told(error)) from error
+            raise here.wrong("must be a shape for which the model can be built", _shown(error)) from error
         if _shape(layer.input_shape, here) != decoded:  # it was built already, as the first layer says
             raise here.wrong(f"must be the shape for which the layer is built, {layer.input_shape}", decoded)
+    _freeze(model, fields, place)
+    if fields["compile"] is not None and compiles:
+        here = place.at("compile")
+        _compile(model, document.check_map(fields["compile"], here), decoder, here)
+    return model
+
+
+def _freeze(model: Any, fields: Mapping[str, Any], place: Place) -> None:
     layers, weights = model.named_layers(), state.weights(model)
     frozen = _names(fields["frozen"], layers, place.at("frozen"))
     constant = _names(fields["constant"], weights, place.at("constant"))
@@ -231,15 +234,14 @@ def _architecture(value: Any, place: Place, custom: Mapping[str, Any], *, compil
         layer.trainable = path not in frozen
     for name, weight in weights.items():
         weight.trainable = name not in constant
-    if fields["compile"] is not None and compiles:
-        here = place.at("compile")
-        options = document.check_map(fields["compile"], here)
-        decoded = {name: decoder.decode(each, here.at(name)) for name, each in options.items()}
-        try:
-            model.compile_from_config(decoded)
-        except Exception as error:
-            raise here.wrong("must be what compile takes", _told(error)) from error
-    return model
+
+
+def _compile(model: Any, options: Mapping[str, Any], decoder: Decoder, place: Place) -> None:
+    decoded = {name: decoder.decode(each, place.at(name)) for name, each in options.items()}
+    try:
+        model.compile_from_config(decoded)
+    except Exception as error:
+        raise place.wrong("must be what compile takes", _shown(error)) from error
 
 
 def _names(value: Any, known: Mapping[str, Any], place: Place) -> set[str]:
@@ -250,7 +252,7 @@ def _names(value: Any, known: Mapping[str, Any], place: Place) -> set[str]:
     return set(listed)
 
 
-def _told(error: Exception) -> str:
+def _shown(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
@@ -270,7 +272,44 @@ def _restore_weights(
         variable.assign(fetch(header[name]))
 
 
-def load_checkpoint(path: str | os.PathLike[str], model: Any, run: Mapping[str, Any], callbacks: list[Any]) -> Any:
+def _told(contents: Contents) -> state.Told:
+    place = contents.place.within(TRAINING[0])
+    return state.Told(contents.json(TRAINING[0]), place, contents.header[TRAINING[1]], contents.fetch(TRAINING[1]))
+
+
+def _checkpoint(contents: Contents) -> tuple[state.Told, Position]:
+    if not contents.has_training:
+        raise contents.place.wrong("must be a checkpoint", "a model without the state of training")
+    told = _told(contents)
+    if told.position is None:
+        raise told.place.at("position").wrong("must tell where training stood", None)
+    return told, told.position
+
+
+def load_resumable(path: str | os.PathLike[str], custom: Any, backend: str | Backend | None) -> tuple[Any, Position]:
+    """Return the model of a checkpoint, compiled as it was when training began, and where training stood.
+
+    Raises:
+        ModelFormatError: the file is damaged, or no checkpoint, or its model was compiled with what no file can hold.
+    """
+    custom = check_custom(custom, "resume")
+    target = find_backend(backend)
+    with opened(path, "resume", SUFFIX) as file:
+        contents = Contents(file, str(path))
+        _, position = _checkpoint(contents)
+        model = read(contents, custom, target, compiles=False)
+    place = position.place.at("compile")
+    if position.compiled is None:
+        raise place.wrong(
+            "must be arguments of compile that a file can hold",
+            "none",
+            "Compile the model as you did, and call fit with BackupAndRestore.",
+        )
+    _compile(model, position.compiled, Decoder(custom), place)
+    return model, position
+
+
+def load_checkpoint(path: str | os.PathLike[str], model: Any, run: Any) -> Position:
     """Bring a model that is built and compiled to where a checkpoint was made, and return that position.
 
     Raises:
@@ -279,34 +318,36 @@ def load_checkpoint(path: str | os.PathLike[str], model: Any, run: Mapping[str, 
     """
     with opened(path, "fit", SUFFIX) as file:
         contents = Contents(file, str(path))
-        if not contents.has_training:
-            raise contents.place.wrong("must be a checkpoint", "a model without the state of training")
-        place = contents.place.within(TRAINING[0])
-        told = state.Told(contents.json(TRAINING[0]), place, contents.header[TRAINING[1]], contents.fetch(TRAINING[1]))
-        position = told.position
-        if position is None:
-            raise place.at("position").wrong("must tell where training stood", None)
+        told, position = _checkpoint(contents)
         now = document.loads(document.dumps(architecture(model, None, Encoder())), contents.place)
         then = document.check_map(contents.json(MODEL[0]), contents.place.within(MODEL[0]))
         differ = [
-            f"{name} {position.run.get(name)!r}, now {value!r}"
-            for name, value in run.items()
-            if position.run.get(name) != value
+            f"{name} {position.data.get(name)!r}, now {run.data.get(name)!r}"
+            for name in dict.fromkeys((*position.data, *run.data))
+            if position.data.get(name) != run.data.get(name)
         ]
         differ += _differences(then.get("model"), now["model"], "model")
-        kinds = [type(callback).__name__ for callback in callbacks]
-        if kinds != [name for name, _ in position.callbacks]:
-            differ.append(f"callbacks {', '.join(name for name, _ in position.callbacks)}, now {', '.join(kinds)}")
+        if position.compiled is not None and run.compiled is not None:
+            differ += _differences(position.compiled, document.loads(document.dumps(run.compiled), contents.place), "")
+        kinds = [type(callback).__name__ for callback in run.callbacks]
+        before = [callback.name for callback in position.callbacks]
+        if kinds != before:
+            differ.append(f"callbacks {', '.join(before)}, now {', '.join(kinds)}")
         if differ:
             raise ArgumentError(
                 f"{path}: a checkpoint must be of the same training. Received: {'; '.join(differ[:20])}. "
                 f"Give another backup_dir, or remove the checkpoint."
             )
-        header = contents.header[MODEL[1]]
-        state.compare(state.weights(model), header, contents.place.within(MODEL[1]))
+        header, place = contents.header[MODEL[1]], contents.place.within(MODEL[1])
+        state.compare(state.weights(model), header, place)
         told.restore(model, model.step)
-        _restore_weights(model, header, contents.fetch(MODEL[1]), contents.place.within(MODEL[1]))
+        _restore_weights(model, header, contents.fetch(MODEL[1]), place)
+        _freeze(model, then, contents.place.within(MODEL[0]))
     return position
+
+
+# What says nothing about numbers, or may change while training runs: layers are frozen and set free.
+_FREE = (".trainable", "jit_compile", "run_eagerly")
 
 
 def _differences(then: Any, now: Any, path: str) -> list[str]:
@@ -316,7 +357,9 @@ def _differences(then: Any, now: Any, path: str) -> list[str]:
     if is_a(then, list) and is_a(now, list) and len(then) == len(now):
         pairs = enumerate(zip(then, now, strict=True))
         return [found for index, pair in pairs for found in _differences(*pair, f"{path}[{index}]")]
-    return [] if then == now else [f"{path} {shown(then)}, now {shown(now)}"]
+    if then == now or path.endswith(_FREE):
+        return []
+    return [f"{path.removeprefix('.')} {shown(then)}, now {shown(now)}"]
 
 
 def load_weights(path: str | os.PathLike[str], model: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from layerkit import callbacks as callbacks_room
 from layerkit import constraints, initializers, layers, losses, metrics, optimizers, regularizers
 from layerkit.configurable import Configurable
 from layerkit.layers import activations
@@ -65,6 +66,17 @@ def built_in() -> Mapping[str, type]:
             if isinstance(value, type) and issubclass(value, Configurable) and value not in bases:
                 table[f"{room}.{value.__name__}"] = value
     table[f"layers.{activations.FunctionActivation.__name__}"] = activations.FunctionActivation
+    return table
+
+
+@functools.cache
+def callbacks() -> Mapping[str, type]:
+    """Return the callbacks that a checkpoint may name, by name: those that write nothing."""
+    table: dict[str, type] = {}
+    for name in callbacks_room.__all__:
+        cls: Any = getattr(callbacks_room, name)
+        if issubclass(cls, callbacks_room.Callback) and cls.resumable_from_file:
+            table[name] = cls
     return table
 
 

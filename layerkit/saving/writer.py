@@ -39,13 +39,20 @@ def save(path: str | os.PathLike[str], model: Any, step: Step | None, *, overwri
         write(file, parts)
 
 
-def save_checkpoint(
-    path: str | os.PathLike[str], model: Any, step: Step, position: Mapping[str, Any], callbacks: Iterable[Any]
-) -> None:
+def save_checkpoint(path: str | os.PathLike[str], model: Any, step: Step, position: Mapping[str, Any]) -> None:
     """Write a model in training: what `save` writes, where training stands, and what callbacks remember."""
     value, arrays = state.describe(model, step)
-    value["position"] = {**position, "callbacks": memory.describe(callbacks, arrays)}
-    parts = [*describe(model, step, Encoder(), training=False), *_training(value, arrays)]
+    run = model.run
+    value["position"] = {
+        **position,
+        "logs": None if position["logs"] is None else memory.plain(position["logs"], "logs"),
+        "data": run.data,
+        "settings": memory.plain(run.settings, "settings"),
+        "compile": run.compiled,
+        "callbacks": memory.describe(run.callbacks, arrays),
+    }
+    compiled = None if run.compiled is None else step
+    parts = [*describe(model, compiled, Encoder(), training=False), *_training(value, arrays)]
     with replacing(path) as file:
         write(file, parts)
 
@@ -81,15 +88,24 @@ def architecture(model: Any, step: Step | None, encoder: Encoder) -> dict[str, A
         if not layer.trainable:
             frozen.append(path)
     constant = [name for name, weight in state.weights(model).items() if not weight.trainable]
-    compiled = None
+    options = None
     if step is not None:
-        options = model.get_compile_config()
-        compiled = {name: encoder.encode(value, f"compile.{name}") for name, value in options.items()}
+        options = {name: encoder.encode(value, f"compile.{name}") for name, value in model.get_compile_config().items()}
     made = encoder.encode(model, model.name)
-    return {"model": made, "built": built, "frozen": frozen, "constant": constant, "compile": compiled}
+    return {"model": made, "built": built, "frozen": frozen, "constant": constant, "compile": options}
 
 
 Part = tuple[str, int, "Iterable[Any]"]
+
+
+def compiled(model: Any) -> Any:
+    """Return the arguments of `compile` as JSON; None if one of them has no form in it."""
+    options = model.get_compile_config()
+    encoder = Encoder()
+    try:
+        return {name: encoder.encode(value, f"compile.{name}") for name, value in options.items()}
+    except ArgumentError:
+        return None
 
 
 def describe(model: Any, step: Step | None, encoder: Encoder, *, training: bool) -> list[Part]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -235,8 +235,8 @@ class Data(Protocol):
         """Multiply the sample weights by those of the samples' classes."""
         ...
 
-    def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
-        """Yield the batches of an epoch. A batch may be overwritten by the next."""
+    def batches(self, order: NDArray[Any] | None = None, first: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, from the number `first` on. A batch may be overwritten by the next."""
         ...
 
 
@@ -314,8 +314,10 @@ class ArrayData:
             self._weights = _Column(weights, self.rules.dtype, self.batch_size)
             self._whole = None
 
-    def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
-        """Return the batches, with the rows in this order."""
+    def batches(self, order: NDArray[Any] | None = None, first: int = 0) -> Iterator[Batch]:
+        """Return the batches from the number `first` on, with the rows in this order."""
+        if first:
+            return islice(self._cut(order), first, None)
         if order is not None or self.steps > 1:
             return self._cut(order)
         if self._whole is None:
@@ -459,15 +461,29 @@ class BatchData:
             return self.source
         return (self.source[index] for index in range(len(self.source)))
 
-    def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
-        """Yield the batches as they come."""
+    @property
+    def indexed(self) -> bool:
+        """Whether a pass can begin in the middle: each batch is asked for by its number."""
+        return hasattr(self.source, "__getitem__") and self.steps is not None
+
+    def go_on(self, passes: int) -> None:
+        """Let the source be what it was after so many passes, of whose ends it is told."""
+        self._first = None
+        for _ in range(passes if hasattr(self.source, "on_epoch_end") else 0):
+            self.source.on_epoch_end()
+
+    def batches(self, order: NDArray[Any] | None = None, first: int = 0) -> Iterator[Batch]:
+        """Yield the batches as they come; from a number above 0 on only if they are `indexed`."""
         index = 0
-        if self._first is None:
+        if first:
+            self._first = None
+            index, rest = first, (self.source[number] for number in range(first, len(self.source)))
+        elif self._first is None:
             rest = iter(self._raw())
         else:
-            (first, rest), self._first = self._first, None
-            yield self._weighed(first)
-            del first  # or it would be kept until the last
+            (begun, rest), self._first = self._first, None
+            yield self._weighed(begun)
+            del begun  # or it would be kept until the last
             index = 1
         for number, raw in enumerate(rest, index):
             yield self._weighed(self._checked(raw, number))

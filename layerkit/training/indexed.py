@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from typing_extensions import override
 
 from layerkit.data.loading import fetch, load
@@ -25,6 +26,11 @@ class IndexedData(BatchData):
 
     @property
     @override
+    def indexed(self) -> bool:
+        return self.steps is not None
+
+    @property
+    @override
     def in_order(self) -> int | None:
         return self.steps
 
@@ -38,14 +44,22 @@ class IndexedData(BatchData):
         return self._shapes
 
     @override
-    def batches(self, order: NDArray[Any] | None = None) -> Iterator[Batch]:
-        return self._loaded(order)
+    def go_on(self, passes: int) -> None:
+        for _ in range(passes):
+            self.source.on_epoch_begin()
+            self.source.on_epoch_end()
 
-    def _loaded(self, order: NDArray[Any] | None) -> Generator[Batch]:
+    @override
+    def batches(self, order: NDArray[Any] | None = None, first: int = 0) -> Iterator[Batch]:
+        if first:
+            order = np.arange(self.steps) if order is None else order
+        return self._loaded(order if order is None else order[first:], first)
+
+    def _loaded(self, order: NDArray[Any] | None, first: int) -> Generator[Batch]:
         self.source.on_epoch_begin()
         raw = load(self.source, order)
         try:
-            for number, batch in enumerate(raw):
+            for number, batch in enumerate(raw, first):
                 yield self._weighed(self._checked(batch, number))
         finally:
             raw.close()  # now, and not when the garbage is collected

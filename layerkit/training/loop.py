@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator, MutableMapping
-from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import override
 
+from layerkit.callbacks.callback import CallbackList
 from layerkit.callbacks.history import History
 from layerkit.checks import is_a
 from layerkit.errors import DataError, NotReadyError
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from layerkit.callbacks.callback import CallbackList
     from layerkit.training.data import Batch
     from layerkit.training.interrupt import DeferredInterrupt
     from layerkit.training.progress import Progress
+    from layerkit.training.run import Run, Standing
     from layerkit.training.step import Inference, Step
 
 Source = ArrayData | BatchData
@@ -101,6 +101,9 @@ class Batches:
         self.repeatable = self.rows is not None
         """Whether an epoch can be taken again."""
         self._passes = 0
+        self._first = 0
+        self.offset = 0
+        """With `steps`: how many batches were taken of the pass that runs."""
         self._running: Iterator[Batch] | None = None
         self._begun: Any = None
 
@@ -112,7 +115,9 @@ class Batches:
     def _start(self) -> Iterator[Batch]:
         order = None if self._order is None else self._order(self._passes)
         self._passes += 1
-        self._begun = self.data.batches(order)
+        first, self._first = self._first, 0
+        self.offset = first
+        self._begun = self.data.batches(order, first)
         return self._begun
 
     def close(self) -> None:
@@ -120,17 +125,23 @@ class Batches:
         if hasattr(self._begun, "close"):
             self._begun.close()
 
-    def epoch(self) -> Iterator[Batch]:
-        """Return the batches of the next epoch.
+    def go_on(self, passes: int, offset: int) -> None:
+        """Begin where another training stood: so many passes had begun, and of the last so many batches been taken."""
+        self._passes, self._first = passes - (offset > 0), offset
+        if isinstance(self.data, BatchData):
+            self.data.go_on(self._passes)
+
+    def epoch(self, taken: int = 0) -> Iterator[Batch]:
+        """Return the batches of the next epoch, of which so many were taken before.
 
         Raises:
             DataError: the data yields nothing, or (for a generator, which cannot start again) no more.
         """
-        return self._start() if self.repeatable else self._counted()
+        return self._start() if self.repeatable else self._counted(taken)
 
-    def _counted(self) -> Iterator[Batch]:
+    def _counted(self, taken: int) -> Iterator[Batch]:
         if self.steps is None:
-            count = 0
+            count = taken
             for batch in self._start():
                 count += 1
                 yield batch
@@ -139,13 +150,15 @@ class Batches:
             if isinstance(self.data, BatchData):
                 self.data.steps = count
             return
-        for step in range(self.steps):
+        for step in range(taken, self.steps):
             batch = None if self._running is None else next(self._running, None)
-            if batch is None:
+            while batch is None:
+                empty = not self._first  # a pass that is taken up again may have nothing left
                 self._running = self._start()
                 batch = next(self._running, None)
-                if batch is None:
+                if batch is None and empty:
                     raise self._ran_out(step)
+            self.offset += 1
             yield batch
 
     @property
@@ -206,9 +219,9 @@ def train(
     epochs: int,
     validation: Callable[[int], Batches | None],
     interrupt: DeferredInterrupt,
+    run: Run,
     pauses: bool = False,
-    taken: int = 0,
-    resume: Callable[[], None] | None = None,
+    at: Standing | None = None,
 ) -> Generator[tuple[int, dict[str, Any]]]:
     """Train until the last epoch, until `stop_training` is set, or until the generator is closed.
 
@@ -224,9 +237,9 @@ def train(
         epochs: one more than the number of the last.
         validation: from the number of an epoch to the batches of its validation; None where there is none.
         interrupt: says whether Ctrl-C was pressed.
+        run: what a checkpoint tells of it.
         pauses: whether anybody does something while the generator waits.
-        taken: how many batches of the first epoch were taken already, before training was cut off.
-        resume: called after `on_train_begin`, where training was cut off.
+        at: where training stood, if it is resumed.
     """
     model = step.model
     at_epoch_begin, at_epoch_end = callbacks.methods("on_epoch_begin"), callbacks.methods("on_epoch_end")
@@ -237,24 +250,30 @@ def train(
     model.stop_training = False
     logs: dict[str, float] = {}
     watch = FiniteWatch(step, batches)
+    begun, taken = at, 0  # the epoch in which training was cut off
+    outer, model.run = model.run, run
     try:
         callbacks("on_train_begin")
-        if resume is not None:
-            resume()
+        if at is not None:
+            logs = _resumed(at, step, run)
+            initial_epoch, taken = (at.epoch + 1, 0) if at.ended else (at.epoch, at.batch)
+            begun = None if at.ended else at
+            if at.ended and model.stop_training:
+                epochs = initial_epoch
         for epoch in range(initial_epoch, epochs):
             progress.epoch = epoch
-            if not taken:
+            if begun is None:
                 step.reset()
                 for tell in at_epoch_begin:
                     tell(epoch, {})
             if others:
                 step.look_again()
             step.plan()
-            if perf_counter() >= watch.due and not taken:
+            if perf_counter() >= watch.due and begun is None:
                 watch.begin_epoch(epoch)
             index = max(taken - 1, 0)
-            rest = islice(batches.epoch(), taken, None) if taken else batches.epoch()
-            for index, (x, y, weight) in enumerate(rest, taken):
+            over = begun is not None and (begun.logs is not None or model.stop_training)
+            for index, (x, y, weight) in enumerate(() if over else batches.epoch(taken), taken):
                 if follows_batches:
                     callbacks("on_train_batch_begin", index)
                     step.look_again()
@@ -267,16 +286,25 @@ def train(
                     batch_logs.expire()
                 if progress.clock() >= progress.due:
                     progress.draw(index + 1, step.logs)
-                interrupt.check()
+                if interrupt.pressed:
+                    run.flush(epoch, index + 1)
+                    interrupt.check()
                 if model.stop_training:
                     break
-            taken = 0
-            epoch_logs = step.logs()
+            epoch_logs = step.logs() if begun is None or begun.logs is None else dict(begun.logs)
+            begun, taken = None, 0
             watch.end_epoch(epoch, epoch_logs["loss"])
             held_out = validation(epoch)
             if held_out is not None:
                 progress.begin_validation(held_out.count)
-                found = evaluate(step, held_out, callbacks, progress, interrupt.check)
+                trained = dict(epoch_logs)
+
+                def after_batch(epoch: int = epoch, batch: int = index + 1, logs: Any = trained) -> None:
+                    if interrupt.pressed:
+                        run.flush(epoch, batch, logs=logs)
+                        interrupt.check()
+
+                found = evaluate(step, held_out, callbacks, progress, after_batch)
                 epoch_logs |= {f"val_{name}": value for name, value in found.items()}
             if progress.is_shown:
                 progress.make_room()
@@ -285,7 +313,9 @@ def train(
             if progress.is_shown:
                 progress.end_epoch(index + 1, epoch_logs)
             logs = epoch_logs
-            interrupt.check()
+            if interrupt.pressed:
+                run.flush(epoch, index + 1, ended=True, logs=logs)
+                interrupt.check()
             try:
                 yield epoch, epoch_logs
             except GeneratorExit:  # whoever looks on leaves: a good end
@@ -296,13 +326,30 @@ def train(
     finally:
         batches.close()
         progress.close()
-        callbacks("on_train_end", logs=logs)
+        try:
+            callbacks("on_train_end", logs=logs)
+        finally:
+            model.run = outer
 
 
 def _here(step: Step | Inference, *arrays: Any) -> list[Any]:
     """Return a batch where the model is, which a callback may have moved since the batch was cut."""
     xp = step.xp
     return [array if array is None or is_a(array, np.ndarray) else brought(xp, array, "the batch") for array in arrays]
+
+
+def _resumed(at: Standing, step: Step, run: Run) -> dict[str, Any]:
+    """Go on where training stood: tell those callbacks that had not been told yet; return the logs of that epoch."""
+    at.restore_callbacks(run.callbacks)
+    step.model.stop_training = at.stopped
+    rest = CallbackList(run.callbacks[at.told :])
+    if at.ended:
+        rest("on_epoch_end", at.epoch, logs=at.logs)
+    elif at.logs is None:
+        batch_logs = BatchLogs(step.logs)
+        rest("on_train_batch_end", at.batch - 1, logs=batch_logs)
+        batch_logs.expire()
+    return dict(at.logs or {})
 
 
 @_overflow_is_right

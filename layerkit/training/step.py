@@ -36,6 +36,7 @@ class Trainable(Protocol):
     """What training needs of a model."""
 
     stop_training: bool
+    run: Any
 
     @property
     def xp(self) -> Backend: ...

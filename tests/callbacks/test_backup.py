@@ -144,9 +144,7 @@ def test_a_checkpoint_of_another_training_is_refused(changed: dict[str, Any], wh
 
 def test_a_folder_serves_one_training_at_a_time(tmp_path: Path) -> None:
     first = BackupAndRestore(tmp_path)
-    model = Sequential([Input((2,)), Dense(1)], seed=0)
-    model.compile("sgd", "mse")
-    first.restore(model, {}, [], 1)
+    first.hold()
     with pytest.raises(ArgumentError) as refusal:
         fit(tmp_path)
     assert str(refusal.value) == (
@@ -172,9 +170,19 @@ def test_bad_arguments(arguments: dict[str, Any], sentence: str) -> None:
 
 
 def test_data_that_cannot_be_taken_up_again_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError) as refusal:
-        fit(tmp_path, steps_per_epoch=2)
-    assert str(refusal.value) == (
-        "fit: BackupAndRestore needs arrays, and epochs that are one pass over them. "
-        "Received: x of type ndarray, steps_per_epoch=2"
-    )
+    def batches() -> Any:
+        yield X, Y
+
+    model = Sequential([Input((2,)), Dense(1)], seed=0)
+    model.compile("adam", "mse")
+    for given, received in (
+        ({"x": batches()}, "x of type generator"),
+        ({"x": X, "y": Y, "validation_data": batches()}, "validation_data of type generator"),
+    ):
+        with pytest.raises(ArgumentError) as refusal:
+            model.fit(**given, callbacks=[BackupAndRestore(tmp_path)], verbose=0)
+        assert str(refusal.value) == (
+            f"fit: BackupAndRestore needs data that can be taken up again: arrays, or an object with __len__ and "
+            f"__getitem__. Received: {received}"
+        )
+    assert list(tmp_path.iterdir()) == []
