@@ -585,7 +585,8 @@ class Model(Layer):
         _check_counts("fit", 1, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
         chosen = check_callbacks(callbacks)
         class_weight = check_class_weight(class_weight)
-        validates = _check_validation_freq(validation_freq)
+        frequency: Any = validation_freq
+        validates = _check_validation_freq(frequency)
         rules = self._rules(step.loss, "fit")
         if step.loss is None:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
@@ -621,7 +622,7 @@ class Model(Layer):
                 **{"validation_split": float(validation_split), "class_weight": class_weight},
                 **{"steps_per_epoch": steps_per_epoch, "validation_steps": validation_steps},
                 "validation_batch_size": validation_batch_size,
-                "validation_freq": sorted(validation_freq) if is_a(validation_freq, set) else validation_freq,
+                "validation_freq": sorted(frequency) if is_a(frequency, set) else frequency,
             },
             others,
             restoring,
