@@ -51,9 +51,8 @@ class IndexedData(BatchData):
 
     @override
     def batches(self, order: NDArray[Any] | None = None, first: int = 0) -> Iterator[Batch]:
-        if first:
-            order = np.arange(self.steps) if order is None else order
-        return self._loaded(order if order is None else order[first:], first)
+        chosen: Any = np.arange(self.steps or 0) if order is None and first else order
+        return self._loaded(None if chosen is None else chosen[first:], first)
 
     def _loaded(self, order: NDArray[Any] | None, first: int) -> Generator[Batch]:
         self.source.on_epoch_begin()

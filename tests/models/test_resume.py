@@ -20,6 +20,7 @@ from layerkit.callbacks import (
     ModelCheckpoint,
     TerminateOnNaN,
 )
+from layerkit.data import PyDataset
 from layerkit.errors import ArgumentError, DataError, ModelFormatError
 from layerkit.layers import BatchNormalization, Dense, Dropout
 from layerkit.optimizers import SGD, Optimizer
@@ -92,6 +93,14 @@ class Numbered:
         self.random.shuffle(self.order)
 
 
+class Dataset(Numbered, PyDataset):
+    """The same, whose order `fit` shuffles as well."""
+
+    def __init__(self) -> None:
+        Numbered.__init__(self)
+        self.workers = 2
+
+
 # What is said to fit; "x" and "validation_data" are made anew for each call.
 SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -101,6 +110,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "weights": {"sample_weight": WEIGHTS},
     "steps across passes": {"steps_per_epoch": 4},
     "numbered batches": {"x": Numbered, "y": None},
+    "a dataset": {"x": Dataset, "y": None},
     "numbered batches, steps across passes": {"x": Numbered, "y": None, "steps_per_epoch": 5},
 }
 
