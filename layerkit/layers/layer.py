@@ -18,6 +18,7 @@ from layerkit.errors import (
     NotReadyError,
     ShapeError,
 )
+from layerkit.layers.input import Input
 from layerkit.layers.penalties import TapeOfPenalties, activity_penalties, collected, collecting, plus
 from layerkit.names import snake_case
 from layerkit.nested import are_shapes, filled, leaves, mapped, mapped_shapes, of_any_batch, shape_of, shapes_fit
@@ -834,6 +835,11 @@ class Layer(HoldsState, Configurable):
             convert = functools.partial(self._as_input, xp)
             items = [convert(item, several=is_a(item, tuple, list) and _holds_arrays(item)) for item in x]
             return getattr(x, "_make", type(x))(items)  # pyright: ignore[reportUnknownArgumentType]
+        if isinstance(x, Input):
+            raise ArgumentError(
+                f"{self.name}: a layer is called on arrays. Received: {x!r}. Put it in front of the layers: "
+                f"Sequential([Input(…), Dense(…)])."
+            )
         x = as_numbers(xp, x, f"{self.name}: x")
         dtype = self._input_dtype()
         return x if dtype is None or x.dtype == getattr(xp, dtype) else xp.astype(x, getattr(xp, dtype))

@@ -150,6 +150,14 @@ class Variable(State):
         """Write new values: see `converted`."""
         self.xp.assign(self._array, self.converted(value))
 
+    def assign_add(self, value: Any) -> None:
+        """Add to the values: see `converted`."""
+        self.xp.assign_add(self._array, self.converted(value))
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract from the values: see `converted`."""
+        self.xp.assign_add(self._array, -self.converted(value))
+
     def move(self, xp: Backend) -> None:
         """Move to another backend, out of any flat array."""
         move((self,), xp)

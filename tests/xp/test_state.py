@@ -67,6 +67,19 @@ def test_assign_takes_values_of_any_origin(xp, variable, give):
     np.testing.assert_array_equal(variable.numpy(), VALUES * 2)
 
 
+def test_assign_add_and_assign_sub_change_the_values_in_place(xp):
+    variable = Variable(xp, [1.0, 2.0], "float32", "weight")
+    array = variable.array
+    variable.assign_add([0.5, -1.0])
+    np.testing.assert_array_equal(variable.numpy(), [1.5, 1.0])
+    variable.assign_sub(np.array([1.0, 1.0]))
+    np.testing.assert_array_equal(variable.numpy(), [0.5, 0.0])
+    assert variable.array is array
+    for change in (variable.assign_add, variable.assign_sub):
+        with pytest.raises(ShapeError, match="must have the shape of the old"):
+            change([[1.0, 2.0]])
+
+
 @pytest.mark.parametrize("shape", [(), (3,), (2, 1), (3, 2), (2, 3, 1), (0, 3)])
 def test_assign_takes_no_other_shape(variable, shape):
     text = f"kernel: new values must have the shape of the old, (2, 3). Received: shape {shape}"
