@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import sys
@@ -216,7 +217,7 @@ class CapturedStep:
                 return self._refused(copy, result, refusal)
             copy.swap()
             begun = Copy(copy.variables) if self._strict else None  # to go back to: the other is of the end now
-            refusal = self._compared(run, arrays, result, copy)
+            refusal = self._compared(run, arrays, result, copy, _tolerance(program, xp))
             if refusal is not None:
                 return self._refused(begun or copy, result, refusal)
         if not self._learnt:
@@ -227,12 +228,15 @@ class CapturedStep:
         self._learnt[key] = Learnt(program, run)
         return result
 
-    def _compared(self, run: Callable[..., Any], arrays: tuple[Any, ...], result: Any, copy: Copy) -> Refusal | None:
+    def _compared(
+        self, run: Callable[..., Any], arrays: tuple[Any, ...], result: Any, copy: Copy, tolerance: float
+    ) -> Refusal | None:
         """Run the program from the state before the step, and compare; the state is then that of the copy, after it."""
+        close = functools.partial(_close, tolerance=tolerance)
         try:
             again = run(*arrays)
-            different = copy.difference(_close)
-            if different is None and result is not None and not _close(self._subject.xp, result, again):
+            different = copy.difference(close)
+            if different is None and result is not None and not close(self._subject.xp, result, again):
                 different = "the output"
         except Exception as error:  # noqa: BLE001 - whatever it is, the step itself has run well
             different = f"{type(error).__name__}: {error}"
@@ -317,20 +321,24 @@ def _not_the_same(earlier: Program, program: Program, xp: Backend) -> Refusal | 
     return None if found is None else _refusal(f"{found[1]} in two steps of the same kind", found[0].origin.owner)
 
 
-def _close(xp: Backend, a: Any, b: Any) -> bool:
+def _tolerance(program: Program, xp: Backend) -> float:
+    """Return how far rounding may take a result: a sum in float64 of what was computed in float32 is no better."""
+    return 1e-4 if any(spec.dtype == xp.float32 for spec in program.specs) else 1e-10
+
+
+def _close(xp: Backend, a: Any, b: Any, tolerance: float) -> bool:
     """Tell whether two arrays are equal but for rounding, which is taken as relative to the largest element near by."""
     a, b = xp.reshape(a, (-1,)), xp.reshape(b, (-1,))
-    return all(_close_stretch(xp, *pair) for pair in stretches(xp, a, b))
+    return all(_close_stretch(xp, *pair, tolerance=tolerance) for pair in stretches(xp, a, b))
 
 
-def _close_stretch(xp: Backend, a: Any, b: Any) -> bool:
+def _close_stretch(xp: Backend, a: Any, b: Any, *, tolerance: float) -> bool:
     if not xp.isdtype(a.dtype, "real floating"):
         return bool(xp.to_numpy(xp.all(a == b)))
     finite = xp.isfinite(a) & xp.isfinite(b)
     same = xp.all(finite | (a == b) | ((a != a) & (b != b)))  # NaN is not even itself
     zero = xp.zeros_like(a)
     a, b = xp.where(finite, a, zero), xp.where(finite, b, zero)
-    tolerance = 1e-4 if a.dtype == xp.float32 else 1e-10
     return bool(xp.to_numpy(same & (xp.max(xp.abs(a - b)) <= tolerance * xp.max(xp.abs(a)))))
 
 
