@@ -26,9 +26,10 @@ from layerkit.program import active_recorder
 from layerkit.training import loop
 from layerkit.training.arrays import is_array
 from layerkit.training.data import ArrayData, BatchData, Rules, check_class_weight, make_data
+from layerkit.training.division import check_strategy
 from layerkit.training.interrupt import DeferredInterrupt
 from layerkit.training.iteration import Training
-from layerkit.training.progress import Progress, check_verbose
+from layerkit.training.progress import Pace, Progress, check_verbose
 from layerkit.training.run import Run
 from layerkit.training.step import Inference, Step
 from layerkit.training.transfer import CHOICES as TRANSFER_CHOICES
@@ -443,6 +444,7 @@ class Model(Layer):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
+        validation_strategy: str = "last",
     ) -> History:
         """Train.
 
@@ -453,9 +455,10 @@ class Model(Layer):
             batch_size: rows a step; 32 by default.
             epochs: the number of the last epoch.
             verbose: 0 shows nothing; 1 or "auto" a moving line in a terminal or notebook, plain lines in a file; 2 a
-                plain line for each epoch.
+                plain line for each epoch. Or how often an epoch leaves a line: "every 100 epochs", "10%" of them, or
+                "30s" (or min, h); the last always does.
             callbacks: `Callback`s.
-            validation_split: the share of the rows, taken from the end, that are held out for validation.
+            validation_split: the share of the rows that are held out for validation.
             validation_data: (x, y), (x, y, sample_weight), or an iterable of batches.
             shuffle: whether the rows of arrays are shuffled before each epoch, by the model's seed. One batch that
                 holds all rows is left as it is: the order within a batch does not matter.
@@ -466,6 +469,8 @@ class Model(Layer):
             validation_steps: batches of validation.
             validation_batch_size: rows a batch of validation; by default `batch_size`.
             validation_freq: validate every so many epochs, or after the epochs (counted from 1) in a list.
+            validation_strategy: which rows `validation_split` holds out: the "last" ones; "random" ones; or
+                "stratified", of each class the same share. The model's seed tells which: the same in each fit.
 
         Returns:
             The loss and metrics of each epoch.
@@ -491,6 +496,7 @@ class Model(Layer):
             validation_steps=validation_steps,
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq,
+            validation_strategy=validation_strategy,
             pauses=False,
         )
         training.run()
@@ -514,6 +520,7 @@ class Model(Layer):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
+        validation_strategy: str = "last",
     ) -> Training:
         """Train in a loop of one's own, which is entered after each epoch.
 
@@ -551,6 +558,7 @@ class Model(Layer):
             validation_steps=validation_steps,
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq,
+            validation_strategy=validation_strategy,
             pauses=True,
         )
 
@@ -572,12 +580,13 @@ class Model(Layer):
         validation_steps: int | None,
         validation_batch_size: int | None,
         validation_freq: int | Sequence[int],
+        validation_strategy: str,
         *,
         pauses: bool,
     ) -> Training:
         """Check everything, and return the training, which has not begun yet: see `fit`."""
         step = self._compiled("fit")
-        verbose = check_verbose(verbose, "fit")
+        shown = check_verbose(verbose, "fit")
         check_count("fit", 0, epochs=epochs)
         check_count("fit", 0, initial_epoch=initial_epoch)
         check_flag("fit", shuffle=shuffle)
@@ -587,6 +596,7 @@ class Model(Layer):
         class_weight = check_class_weight(class_weight)
         frequency: Any = validation_freq
         validates = _check_validation_freq(frequency)
+        strategy = check_strategy(validation_strategy, validation_split)
         rules = self._rules(step.loss, "fit")
         if step.loss is None:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
@@ -598,7 +608,7 @@ class Model(Layer):
             data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="fit")
             checking = None
             if validation_split:
-                data, checking = data.split(validation_split, validation_batch_size)
+                data, checking = data.split(validation_split, validation_batch_size, strategy, self.seed or 0)
             if class_weight is not None:
                 data.weigh_classes(class_weight)
             self.build_for(data.row_shapes()[0])  # so that validation data is checked against the built model
@@ -619,7 +629,8 @@ class Model(Layer):
             {"shuffle": shuffle, "steps_per_epoch": steps_per_epoch},
             {
                 **{"batch_size": batch_size, "epochs": epochs, "verbose": verbose, "shuffle": shuffle},
-                **{"validation_split": float(validation_split), "class_weight": class_weight},
+                **{"validation_split": float(validation_split), "validation_strategy": strategy},
+                "class_weight": class_weight,
                 **{"steps_per_epoch": steps_per_epoch, "validation_steps": validation_steps},
                 "validation_batch_size": validation_batch_size,
                 "validation_freq": sorted(frequency) if is_a(frequency, set) else frequency,
@@ -635,7 +646,8 @@ class Model(Layer):
         for callback in restoring:
             at = at or callback.restore(self, run, epochs)
         # Behind the others: a checkpoint holds what they remember by then.
-        called = CallbackList([*others, *restoring], model=self, verbose=verbose, epochs=epochs, steps=steps)
+        loudness = 1 if isinstance(shown, Pace) else shown
+        called = CallbackList([*others, *restoring], model=self, verbose=loudness, epochs=epochs, steps=steps)
         order: Callable[[int], Any] | None = None
         if shuffle and data.in_order is not None:
             passes = loop.row_order(self.seed or 0, data.in_order)
@@ -658,7 +670,7 @@ class Model(Layer):
             running.give_way()
         self.history = history
         interrupt = DeferredInterrupt()
-        progress = Progress(verbose, steps, epochs, initial_epoch if at is None else at.epoch)
+        progress = Progress(shown, steps, epochs, initial_epoch if at is None else at.epoch)
         generator = loop.train(
             step,
             batches,
@@ -689,7 +701,7 @@ class Model(Layer):
     ) -> Any:
         """Return the loss and the metrics on data: a number, a list, or with `return_dict` a dictionary by name."""
         step = self._compiled("evaluate")
-        verbose = check_verbose(verbose, "evaluate")
+        shown = check_verbose(verbose, "evaluate")
         chosen = check_callbacks(callbacks)
         _check_counts("evaluate", 1, batch_size=batch_size, steps=steps)
         if not step.names:
@@ -703,8 +715,8 @@ class Model(Layer):
             rules.transfers.tell()
             self._prepare(step, data, training=False)
         batches = loop.Batches(data, steps)
-        called = CallbackList(chosen, model=self, verbose=verbose, epochs=1, steps=batches.count)
-        with Progress(verbose, batches.count) as progress:
+        called = CallbackList(chosen, model=self, verbose=shown, epochs=1, steps=batches.count)
+        with Progress(shown, batches.count) as progress:
             logs = loop.evaluate(step, batches, called, progress)
         return logs if return_dict else _as_keras_does(logs)
 
@@ -730,7 +742,7 @@ class Model(Layer):
             again = self._predict_again(x)
             if again is not None:
                 return again
-        verbose = check_verbose(verbose, "predict")
+        shown = check_verbose(verbose, "predict")
         chosen = check_callbacks(callbacks)
         _check_counts("predict", 1, batch_size=batch_size, steps=steps)
         rules = self._rules(None, "predict")
@@ -742,8 +754,8 @@ class Model(Layer):
             rules.transfers.tell()
             self.build_for(data.row_shapes()[0])
         batches = loop.Batches(data, steps)
-        called = CallbackList(chosen, model=self, verbose=verbose, epochs=1, steps=batches.count)
-        with Progress(verbose, batches.count) as progress:
+        called = CallbackList(chosen, model=self, verbose=shown, epochs=1, steps=batches.count)
+        with Progress(shown, batches.count) as progress:
             outputs = loop.predict(self.inference, batches, called, progress)
         dtype = data.one_batch_of(x) if isinstance(data, ArrayData) else None
         if dtype is not None:

@@ -247,6 +247,7 @@ class ArrayData:
         arrays: x, y and sample weights; the latter two may be None.
         batch_size: rows a batch.
         rules: say to which dtypes the arrays are converted.
+        chosen: the numbers of the rows that count; None for all.
     """
 
     def __init__(
@@ -254,9 +255,11 @@ class ArrayData:
         arrays: tuple[Any, Any, Any],
         batch_size: int,
         rules: Rules,
+        chosen: NDArray[Any] | None = None,
     ) -> None:
         self.rules = rules
-        self.rows: int = arrays[0].shape[0]
+        self._chosen = chosen
+        self.rows: int = arrays[0].shape[0] if chosen is None else len(chosen)
         self.batch_size = min(batch_size, self.rows)
         self.steps: int = -(-self.rows // self.batch_size)
         x, y, weights = arrays
@@ -284,8 +287,15 @@ class ArrayData:
         plain = x.dtype.kind in "fiub" and self.rules.index_count is None
         return self._x.dtype.name if plain and x.shape == self._x.array.shape else None
 
-    def split(self, share: Any, batch_size: int | None) -> tuple[ArrayData, ArrayData]:
-        """Return the first rows, and the last `share` of them, in batches of `batch_size` (by default the same)."""
+    def split(self, share: Any, batch_size: int | None, strategy: str, seed: int) -> tuple[ArrayData, ArrayData]:
+        """Return the rows to train on, and a `share` of them to validate, in batches of `batch_size`.
+
+        Args:
+            share: how many of the rows.
+            batch_size: of validation; by default the same.
+            strategy: the "last" rows, or see `division.divided`.
+            seed: of the strategies that draw.
+        """
         if is_a(share, bool) or not is_a(share, int, float, np.number) or not 0 < share < 1:
             raise ArgumentError(
                 f"fit: validation_split must be from 0 to below 1. Received: validation_split={share!r}"
@@ -297,6 +307,20 @@ class ArrayData:
                 f"Received: validation_split={share} of {self.rows} rows, {first} left to train on"
             )
         x, y, weights = self._x, self._y, self._weights
+        if strategy != "last":
+            from layerkit.training.division import divided  # seldom needed
+
+            whole = slice(None)
+            arrays = (
+                x.part(whole),
+                None if y is None else y.part(whole),
+                None if weights is None else weights.part(whole),
+            )
+            to_train, to_hold = divided(strategy, self.rows, first, None if y is None else y.on_host(), seed)
+            return (
+                ArrayData(arrays, self.batch_size, self.rules, to_train),
+                ArrayData(arrays, batch_size or self.batch_size, self.rules, to_hold),
+            )
         before, after = (
             (x.part(rows), None if y is None else y.part(rows), None if weights is None else weights.part(rows))
             for rows in (slice(first), slice(first, None))
@@ -316,6 +340,8 @@ class ArrayData:
 
     def batches(self, order: NDArray[Any] | None = None, first: int = 0) -> Iterator[Batch]:
         """Return the batches from the number `first` on, with the rows in this order."""
+        if self._chosen is not None:
+            order = self._chosen if order is None else self._chosen[order]
         if first:
             return islice(self._cut(order), first, None)
         if order is not None or self.steps > 1:
@@ -357,7 +383,8 @@ class _Column:
         return iter((array,)) if len(array) <= size else stretches(array, size)
 
     def _gathered(self, order: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
-        array, size, count = self.array, self._batch_size, len(self.array)
+        array, size = self.array, self._batch_size
+        count = len(array if order is None else order)
         if self._buffer is None:
             self._buffer = np.empty((size, *array.shape[1:]), self.dtype)
         buffer = self._buffer
@@ -449,7 +476,7 @@ class BatchData:
         """Multiply the sample weights by those of the samples' classes."""
         self._class_weight = class_weight
 
-    def split(self, share: Any, batch_size: int | None) -> tuple[ArrayData, ArrayData]:
+    def split(self, share: Any, batch_size: int | None, strategy: str, seed: int) -> tuple[ArrayData, ArrayData]:
         """Refuse: the rows of batches to come cannot be divided."""
         raise ArgumentError(
             f"fit: validation_split needs arrays, whose rows it can divide. "

@@ -6,9 +6,10 @@ are plain. Where there are many epochs, those that pass faster than can be read 
 
 from __future__ import annotations
 
+import re
 import sys
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from layerkit.checks import is_a, is_integer, shown
 from layerkit.errors import ArgumentError
@@ -42,17 +43,55 @@ SHOWN_NUMBERS = 4
 """Of a metric with a number for each class or threshold, so many are shown; History has all."""
 
 
-def check_verbose(verbose: Any, caller: str) -> int:
-    """Return 0, 1 or 2.
+class Pace(NamedTuple):
+    """How often an epoch leaves its line: ``"every 100 epochs"``, ``"10%"`` of them, ``"30s"``."""
+
+    number: float
+    unit: Literal["epochs", "%", "s"]
+
+    def is_due(self, epoch: int, epochs: int) -> bool:
+        """Tell whether an epoch leaves its line.
+
+        Args:
+            epoch: its number, from 1.
+            epochs: how many there are.
+        """
+        if self.unit == "epochs":
+            return epoch % self.number == 0
+        share = self.number / 100 * epochs
+        return int(epoch / share + ROUNDING) > int((epoch - 1) / share + ROUNDING)
+
+
+ROUNDING = 1e-9
+_PACE = re.compile(r"every (\d+) epochs?|(\d+(?:\.\d+)?) ?%|(\d+(?:\.\d+)?) ?(s|min|h)")
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def check_verbose(verbose: Any, caller: str) -> Any:
+    """Return 0, 1 or 2, or for `fit` how often lines are wanted.
 
     Raises:
-        ArgumentError: it is neither one of these nor "auto".
+        ArgumentError: it is none of these, nor "auto".
     """
-    if is_a(verbose, str) and verbose == "auto":
-        return 1
-    if not (is_integer(verbose) or is_a(verbose, bool)) or verbose not in (0, 1, 2):
-        raise ArgumentError(f"{caller}: verbose must be 0, 1, 2 or 'auto'. Received: verbose={shown(verbose)}")
-    return int(verbose)
+    if is_a(verbose, str):
+        if verbose == "auto":
+            return 1
+        match = _PACE.fullmatch(verbose.strip()) if caller == "fit" else None
+        pace = None if match is None else _pace(*match.groups())
+        if pace is not None and pace.number > 0:
+            return pace
+    elif (is_integer(verbose) or is_a(verbose, bool)) and verbose in (0, 1, 2):
+        return int(verbose)
+    rates = ", or how often: 'every 100 epochs', '10%' or '30s'" if caller == "fit" else ""
+    raise ArgumentError(f"{caller}: verbose must be 0, 1, 2 or 'auto'{rates}. Received: verbose={shown(verbose)}")
+
+
+def _pace(epochs: str | None, percent: str | None, time: str | None, unit: str) -> Pace:
+    if epochs is not None:
+        return Pace(int(epochs), "epochs")
+    if percent is not None:
+        return Pace(float(percent), "%")
+    return Pace(float(time or 0) * _SECONDS[unit], "s")
 
 
 class Progress:
@@ -61,7 +100,8 @@ class Progress:
     A step costs a comparison of `clock()` with `due`: only when that is reached does the loop call `draw`.
 
     Args:
-        verbose: 0 shows nothing; 1 is described above; 2 a plain line for each epoch, none left out.
+        verbose: 0 shows nothing; 1 is described above; 2 a plain line for each epoch, none left out; a pace is like 1,
+            with as many lines as it says, and always the last.
         steps: how many an epoch has; None where that is not known.
         epochs: the number of the last epoch; None for an evaluation or a prediction.
         initial_epoch: how many of these are over.
@@ -76,7 +116,7 @@ class Progress:
 
     def __init__(
         self,
-        verbose: int,
+        verbose: int | Pace,
         steps: int | None,
         epochs: int | None = None,
         initial_epoch: int = 0,
@@ -85,13 +125,15 @@ class Progress:
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         stream = (stream or sys.stdout) if verbose else None
-        self._screen = screen_of(stream) if verbose == 1 else Screen(stream)
+        pace = verbose if isinstance(verbose, Pace) else None
+        self._pace = None if pace is None or pace.unit == "s" else pace
+        self._screen = Screen(stream) if verbose == 2 else screen_of(stream)
         self._interval_s = DRAWING_INTERVAL_S if self._screen.moves else PLAIN_INTERVAL_S
         self._steps = self._part_steps = steps
         self._epochs = epochs
         self._initial_epoch = initial_epoch
         few = epochs is None or epochs - initial_epoch <= FEW_EPOCHS
-        self._between_lines_s = 0.0 if few or verbose == 2 else SHORT_EPOCH_S
+        self._between_lines_s = 0.0 if few or verbose == 2 or pace is not None else SHORT_EPOCH_S
         self._part = ""
         self._is_drawn = False
         self._last: tuple[int, int, float, Mapping[str, Any]] | None = None
@@ -102,7 +144,12 @@ class Progress:
         self.clock = clock
         self._started = self._epoch_started = self._part_started = now = clock()
         self._line_due = now if self._screen.is_read else float("inf")
-        self.due = now + self._interval_s if verbose == 1 and self._screen.is_read else float("inf")
+        if pace is not None and not self._screen.moves:
+            self._interval_s = float("inf") if self._pace else pace.number
+        if pace is not None and pace.unit == "s":
+            self._between_lines_s = pace.number
+            self._line_due += pace.number
+        self.due = now + self._interval_s if verbose not in (0, 2) and self._screen.is_read else float("inf")
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +168,8 @@ class Progress:
 
     def draw(self, step: int, read: Read | None = None) -> None:
         """Show that `step` steps are done, with the loss and the metrics that `read` returns."""
+        if step == self._part_steps and not self._screen.moves:
+            return  # the line of the epoch follows
         began = self.clock()
         values = _shown(read() if read else {})
         if self._screen.moves:
@@ -135,7 +184,7 @@ class Progress:
 
     def make_room(self) -> None:
         """Take the moving line away where an epoch is about to leave its own: a callback may print before that."""
-        if self._is_drawn and self.clock() >= self._line_due:
+        if self._is_drawn and self._leaves_line(self.clock()):
             self._screen.make_room()
             self._is_drawn = False
 
@@ -156,8 +205,14 @@ class Progress:
         self._last = (self.epoch, step, self._epoch_s, logs)
         self._part, self._part_steps = "", self._steps
         self._epoch_started = self._part_started = now
-        if now >= self._line_due:
+        if self._leaves_line(now):
             self._leave_line()
+
+    def _leaves_line(self, now: float) -> bool:
+        """Tell whether the epoch that is over leaves a line."""
+        if self._pace is None or self._epochs is None:
+            return now >= self._line_due
+        return self._pace.is_due(self.epoch - self._initial_epoch + 1, self._epochs - self._initial_epoch)
 
     def end_test(self, step: int, logs: Mapping[str, Any]) -> None:
         """Leave the line of an evaluation or a prediction. A validation has none of its own."""

@@ -43,6 +43,9 @@ class Order:
         self._order = order
         self._brought: tuple[Backend, Array] | None = None
 
+    def __len__(self) -> int:
+        return len(self._order)
+
     def on(self, xp: Backend) -> Array:
         """Return the order as an array of this backend."""
         if self._brought is None or self._brought[0] is not xp:
@@ -78,7 +81,7 @@ class ResidentColumn:
 
     def batches(self, order: Order | None) -> Iterator[Array]:
         """Yield the batches, with the rows in this order."""
-        count = self.array.shape[0]
+        count = self.array.shape[0] if order is None else len(order)
         for start in range(0, count, self._batch_size):
             stop = min(start + self._batch_size, count)
             if self._home() is not self._xp:

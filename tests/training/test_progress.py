@@ -509,7 +509,7 @@ def test_a_closed_pipe_ends_the_display_and_not_the_training() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     stream, clock = os.fdopen(writer, "w"), Clock()
-    progress = Progress(1, 1, 5, stream=stream, clock=clock)
+    progress = Progress(1, 100, 5, stream=stream, clock=clock)
     assert run(progress, clock, epochs=5, steps=100, step_s=100.0) == 1
     assert progress.due == float("inf")
     with pytest.raises(BrokenPipeError):
@@ -643,13 +643,77 @@ def test_another_verbose_is_refused(method: str, verbose: Any) -> None:
     arguments = (X,) if method == "predict" else (X, Y)
     with pytest.raises(ArgumentError) as raised:
         getattr(compiled(), method)(*arguments, verbose=verbose)
-    assert str(raised.value) == f"{method}: verbose must be 0, 1, 2 or 'auto'. Received: verbose={verbose!r}"
+    rates = ", or how often: 'every 100 epochs', '10%' or '30s'" if method == "fit" else ""
+    assert str(raised.value) == f"{method}: verbose must be 0, 1, 2 or 'auto'{rates}. Received: verbose={verbose!r}"
 
 
 def test_check_verbose_takes_what_numpy_gives() -> None:
     assert check_verbose(np.int64(2), "fit") == 2
     with pytest.raises(ArgumentError):
         check_verbose(np.array([1, 2]), "fit")
+
+
+# As many lines as are asked for.
+
+
+def epochs_shown(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"Epoch (\d+)/", text)]
+
+
+@pytest.mark.parametrize(
+    ("verbose", "epochs", "shown"),
+    [
+        ("every 100 epochs", 250, [100, 200, 250]),
+        ("every 1 epoch", 3, [1, 2, 3]),
+        ("every 7 epochs", 14, [7, 14]),
+        ("every 100 epochs", 5, [5]),
+        ("10%", 1000, [*range(100, 1001, 100)]),
+        ("10%", 7, [*range(1, 8)]),
+        ("30%", 10, [3, 6, 9, 10]),
+        ("33.3%", 10, [4, 7, 10]),
+        ("2.5 %", 200, [*range(5, 201, 5)]),
+        ("300%", 10, [10]),
+        ("30s", 10, [3, 6, 9, 10]),  # an epoch takes ten seconds
+        ("0.5min", 10, [3, 6, 9, 10]),
+        ("15 s", 10, [2, 4, 6, 8, 10]),
+        ("1h", 10, [10]),
+    ],
+)
+def test_a_file_has_as_many_lines_as_are_asked_for(verbose: str, epochs: int, shown: list[int]) -> None:
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(check_verbose(verbose, "fit"), 1, epochs, stream=stream, clock=clock)
+    run(progress, clock, epochs, steps=1, step_s=10.0)
+    text = stream.getvalue()
+    assert epochs_shown(text) == shown
+    assert text.splitlines()[-1] == f"Epoch {epochs}/{epochs} - 1/1 - 10s 10s/step - loss: 0.2500 - accuracy: 0.5000"
+
+
+def test_a_long_epoch_writes_a_line_as_often_as_is_asked_for_in_seconds_and_else_none() -> None:
+    for verbose, counts in (
+        ("30s", ["3/10", "6/10", "9/10", "10/10"]),
+        ("50%", ["10/10"]),
+        ("every 1 epochs", ["10/10"]),
+    ):
+        stream, clock = io.StringIO(), Clock()
+        progress = Progress(check_verbose(verbose, "fit"), 10, 1, stream=stream, clock=clock)
+        run(progress, clock, 1, steps=10, step_s=10.0)
+        assert [line.split(" - ")[1] for line in stream.getvalue().splitlines()] == counts
+
+
+def test_a_terminal_keeps_its_moving_line_between_them(terminal: Pty) -> None:
+    clock = Clock()
+    progress = Progress(check_verbose("every 2 epochs", "fit"), 4, 5, stream=terminal.stream, clock=clock)
+    assert run(progress, clock, 5, steps=4, step_s=0.25) > 10
+    lines = terminal.lines()
+    assert [re.sub(r" - .*", "", line) for line in lines] == ["Epoch 2/5", "Epoch 4/5", "Epoch 5/5"]
+
+
+def test_epochs_are_counted_from_the_first_of_this_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[Any] = []
+    look = LambdaCallback(on_train_begin=lambda logs: seen.append(look.params["verbose"]))
+    compiled().fit(X, Y, initial_epoch=3, epochs=8, verbose="every 2 epochs", callbacks=[look])
+    assert epochs_shown(capsys.readouterr().out) == [5, 7, 8]
+    assert seen == [1]
 
 
 # Numbers and durations.
