@@ -13,6 +13,7 @@
     │   └── GradientMismatch                  a derivative that is not the derivative
     ├── MissingDerivativeError (TypeError)    a function whose derivative is needed and not known
     ├── CaptureError (RuntimeError)           a step that cannot be replayed, though jit_compile=True asks for it
+    ├── TrainingStopped                       the first cause of an error that ended `fit`: which batch it was
     ├── SaveError (OSError)                   a file that could not be written; the one before it is whole
     └── BackendError (RuntimeError)
         ├── BackendUnavailableError (ImportError)   the library, its driver or the device is missing
@@ -57,6 +58,20 @@ class ModelFormatError(ArgumentError):
 
 class SaveError(LayerkitError, OSError):
     """A file could not be written. The message tells what stands at its path; as a rule, the old file, whole."""
+
+
+class TrainingStopped(LayerkitError):  # noqa: N818 - it is where an error happened, and not what
+    """Stands behind an error that ended `fit`, as its first ``__cause__``, and tells when it happened.
+
+    Attributes:
+        epoch: the number of the epoch, from 0.
+        batch: the number of the batch, from 0; None after the last.
+    """
+
+    def __init__(self, message: str, epoch: int, batch: int | None) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.batch = batch
 
 
 class NotReadyError(LayerkitError, ValueError):

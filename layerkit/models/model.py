@@ -25,6 +25,7 @@ from layerkit.nested import leaves, mapped
 from layerkit.program import active_recorder
 from layerkit.training import loop
 from layerkit.training.arrays import is_array
+from layerkit.training.capture import recording
 from layerkit.training.data import ArrayData, BatchData, Rules, check_class_weight, make_data
 from layerkit.training.division import check_strategy
 from layerkit.training.interrupt import DeferredInterrupt
@@ -34,6 +35,7 @@ from layerkit.training.run import Run
 from layerkit.training.step import Inference, Step
 from layerkit.training.transfer import CHOICES as TRANSFER_CHOICES
 from layerkit.training.transfer import Transfers
+from layerkit.training.turn import Turn
 from layerkit.xp.foreign import brought
 from layerkit.xp.random import check_seed, fresh_seed
 from layerkit.xp.registry import backend as find_backend
@@ -68,6 +70,7 @@ class Model(Layer):
             "run",
             "seed",
             "stop_training",
+            "turn",
             "_compile_options",
             "shuffles",
             "_step",
@@ -92,6 +95,7 @@ class Model(Layer):
             self.seed = fresh_seed()
         self.settle(Home(find_backend(backend), "float32", self.seed, ""))
         self.history: History | None = None
+        self.turn = Turn()
         self.run: Run | None = None  # the `fit` that is under way
         self._training: ref[Training] | None = None
         self._step: Step | None = None
@@ -413,13 +417,17 @@ class Model(Layer):
     @contextlib.contextmanager
     def _unbuilt_on_failure(self) -> Generator[None]:
         """Take back what was built for data that turns out not to fit."""
-        fresh = [] if self.built else [layer for layer in self.walk() if not layer.built]
-        try:
+        if self.built:
             yield
-        except BaseException:
-            for layer in fresh:
-                layer.unbuild()
-            raise
+            return
+        with recording():  # of several threads, one builds
+            fresh = [] if self.built else [layer for layer in self.walk() if not layer.built]
+            try:
+                yield
+            except BaseException:
+                for layer in fresh:
+                    layer.unbuild()
+                raise
 
     def build_for(self, input_shape: Shape) -> None:
         """Build, unless that is done."""
@@ -586,6 +594,7 @@ class Model(Layer):
     ) -> Training:
         """Check everything, and return the training, which has not begun yet: see `fit`."""
         step = self._compiled("fit")
+        self.turn.require("fit", self.name)
         shown = check_verbose(verbose, "fit")
         check_count("fit", 0, epochs=epochs)
         check_count("fit", 0, initial_epoch=initial_epoch)

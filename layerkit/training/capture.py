@@ -46,6 +46,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
 
 
+def recording() -> threading.RLock:
+    """Return the lock within which steps are recorded, and models are built."""
+    return _lock
+
+
 def _no_array() -> object:
     """Return what no array is."""
     return _no_array
@@ -62,6 +67,7 @@ class Subject(Protocol):
     def parts(self) -> list[Any]: ...
     def state(self) -> list[Variable]: ...
     def labelled(self) -> Iterable[tuple[Any, str, Origin]]: ...
+    def is_shared(self) -> bool: ...
 
 
 class Learnt(NamedTuple):
@@ -185,6 +191,8 @@ class CapturedStep:
         subject, xp, earlier = self._subject, self._subject.xp, self._learnt.get(key)
         if earlier is not None and earlier.run is not None:  # another thread has done it
             return earlier.run(*arrays)
+        if subject.is_shared():  # another thread writes the state that would be put back
+            return self.function(xp, *arrays)
         before, addresses = self._found()
         place = _place_in_random_numbers()
         copy = Copy(subject.state())

@@ -15,7 +15,7 @@ from layerkit.callbacks.history import History
 from layerkit.checks import is_a
 from layerkit.errors import DataError, NotReadyError
 from layerkit.training.data import ArrayData, BatchData, Rows
-from layerkit.training.trouble import FiniteWatch
+from layerkit.training.trouble import FiniteWatch, say_when
 from layerkit.xp.foreign import brought
 from layerkit.xp.random import stream_key
 
@@ -250,8 +250,13 @@ def train(
     model.stop_training = False
     logs: dict[str, float] = {}
     watch = FiniteWatch(step, batches)
+    x = y = weight = None
     begun, taken = at, 0  # the epoch in which training was cut off
     outer, model.run = model.run, run
+    now: int | None = None  # the epoch that is under way,
+    done: int | None = 0  # and how many of its batches are taken, where not all are
+    turn = contextlib.ExitStack()
+    turn.enter_context(model.turn.taken("fit", model.name))
     try:
         callbacks("on_train_begin")
         if at is not None:
@@ -261,7 +266,8 @@ def train(
             if at.ended and model.stop_training:
                 epochs = initial_epoch
         for epoch in range(initial_epoch, epochs):
-            progress.epoch = epoch
+            progress.epoch = now = epoch
+            done = taken
             if begun is None:
                 step.reset()
                 for tell in at_epoch_begin:
@@ -289,8 +295,10 @@ def train(
                 if interrupt.pressed:
                     run.flush(epoch, index + 1)
                     interrupt.check()
+                done = index + 1
                 if model.stop_training:
                     break
+            done = None
             epoch_logs = step.logs() if begun is None or begun.logs is None else dict(begun.logs)
             begun, taken = None, 0
             watch.end_epoch(epoch, epoch_logs["loss"])
@@ -316,6 +324,7 @@ def train(
             if interrupt.pressed:
                 run.flush(epoch, index + 1, ended=True, logs=logs)
                 interrupt.check()
+            now = None
             try:
                 yield epoch, epoch_logs
             except GeneratorExit:  # whoever looks on leaves: a good end
@@ -323,6 +332,10 @@ def train(
             if model.stop_training:
                 break
         step.optimizer.finalize_variable_values(model.trainable_weights)
+    except Exception as error:
+        if now is not None:
+            say_when(error, now, done, arrays=(x, y, weight), state=step.state())
+        raise
     finally:
         batches.close()
         progress.close()
@@ -330,6 +343,7 @@ def train(
             callbacks("on_train_end", logs=logs)
         finally:
             model.run = outer
+            turn.close()
 
 
 def _here(step: Step | Inference, *arrays: Any) -> list[Any]:
@@ -355,10 +369,12 @@ def _resumed(at: Standing, step: Step, run: Run) -> dict[str, Any]:
 @_overflow_is_right
 def on_batch(step: Step, batch: Batch, *, training: bool) -> dict[str, float]:
     """Take one step, and return the loss and the metrics of this batch."""
-    step.look_again()
-    step.reset()
-    (step.train if training else step.test)(*batch)
-    return step.logs()
+    caller = "train_on_batch" if training else "test_on_batch"
+    with step.model.turn.taken(caller, step.model.name):
+        step.look_again()
+        step.reset()
+        (step.train if training else step.test)(*batch)
+        return step.logs()
 
 
 @_overflow_is_right
@@ -370,31 +386,32 @@ def evaluate(
     after_batch: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """Return the loss and the metrics of one pass over the data."""
-    step.look_again()
-    step.reset()
-    callbacks("on_test_begin")
-    follows_begin, follows_end = (callbacks.cares_for(f"on_test_batch_{moment}") for moment in ("begin", "end"))
-    index = 0
-    with contextlib.closing(batches):
-        for index, (x, y, weight) in enumerate(batches.epoch()):
-            if follows_begin:
-                callbacks("on_test_batch_begin", index)
-            if follows_begin or follows_end:
-                step.look_again()
-                x, y, weight = _here(step, x, y, weight)
-            step.test(x, y, weight)
-            if follows_end:
-                batch_logs = BatchLogs(step.logs)
-                callbacks("on_test_batch_end", index, logs=batch_logs)
-                batch_logs.expire()
-            if progress.clock() >= progress.due:
-                progress.draw(index + 1, step.logs)
-            if after_batch is not None:
-                after_batch()
-    logs = step.logs()
-    progress.end_test(index + 1, logs)
-    callbacks("on_test_end", logs=logs)
-    return logs
+    with step.model.turn.taken("evaluate", step.model.name):
+        step.look_again()
+        step.reset()
+        callbacks("on_test_begin")
+        follows_begin, follows_end = (callbacks.cares_for(f"on_test_batch_{moment}") for moment in ("begin", "end"))
+        index = 0
+        with contextlib.closing(batches):
+            for index, (x, y, weight) in enumerate(batches.epoch()):
+                if follows_begin:
+                    callbacks("on_test_batch_begin", index)
+                if follows_begin or follows_end:
+                    step.look_again()
+                    x, y, weight = _here(step, x, y, weight)
+                step.test(x, y, weight)
+                if follows_end:
+                    batch_logs = BatchLogs(step.logs)
+                    callbacks("on_test_batch_end", index, logs=batch_logs)
+                    batch_logs.expire()
+                if progress.clock() >= progress.due:
+                    progress.draw(index + 1, step.logs)
+                if after_batch is not None:
+                    after_batch()
+        logs = step.logs()
+        progress.end_test(index + 1, logs)
+        callbacks("on_test_end", logs=logs)
+        return logs
 
 
 @_overflow_is_right

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from layerkit.errors import ArgumentError, NotReadyError
+from layerkit.errors import ArgumentError
 from layerkit.training.data import ArrayData, BatchData
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from layerkit.training.loop import Batches
 
@@ -126,38 +123,3 @@ def _obstacle(data: ArrayData | BatchData, name: str) -> str | None:
     if isinstance(data, ArrayData) or data.indexed:
         return None
     return f"{name} of type {type(data.source).__name__}"
-
-
-class Turn:
-    """Who trains a model: one thread at a time. The same thread may, while it does: a callback may call `evaluate`."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, tuple[int, int, str, str]] = {}
-
-    @contextlib.contextmanager
-    def taken(self, caller: str, model: str) -> Generator[None]:
-        """Take it, within a ``with`` block.
-
-        Raises:
-            NotReadyError: another thread has it.
-        """
-        own = os.getpid(), threading.get_ident(), threading.current_thread().name, caller
-        holder = self._held.setdefault("it", own)  # in one act: of two threads, one comes first
-        if holder[0] != own[0]:  # this process was forked while it was held, by a thread that is not here
-            holder = self._held["it"] = own
-        if holder[:2] != own[:2]:
-            raise NotReadyError(
-                f"{caller}: a model must be trained by one thread at a time. Received: a call while {holder[3]} of "
-                f"{model!r} runs in {holder[2]}. Wait for it, or train a copy: copy.deepcopy(model)."
-            )
-        try:
-            yield
-        finally:
-            if holder is own:
-                self._held.clear()
-
-    @property
-    def elsewhere(self) -> bool:
-        """Whether another thread has it."""
-        holder = self._held.get("it")
-        return holder is not None and holder[:2] != (os.getpid(), threading.get_ident())

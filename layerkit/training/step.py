@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from layerkit.metrics import Metric
     from layerkit.optimizers import Optimizer
     from layerkit.program import Origin
+    from layerkit.training.turn import Turn
     from layerkit.xp import Array, Backend, Variable
     from layerkit.xp.state import State
 
@@ -37,7 +38,10 @@ class Trainable(Protocol):
 
     stop_training: bool
     run: Any
+    turn: Turn
 
+    @property
+    def name(self) -> str: ...
     @property
     def xp(self) -> Backend: ...
     @property
@@ -198,6 +202,10 @@ class Step:
         totals = [variable for metric in self.all_metrics for variable in metric.variables]
         return [*self.model.variables, *self.optimizer.variables, *totals]
 
+    def is_shared(self) -> bool:
+        """Tell whether another thread may change the state: not while this one has the turn to train."""
+        return False
+
     def labelled(self) -> Iterator[tuple[Any, str, Origin]]:
         """Yield the methods whose words a captured step shows under a name of their own."""
         yield from labelled_layers(self.model)
@@ -349,6 +357,10 @@ class Inference:
     def state(self) -> list[Variable]:
         """Return the state that a layer may write without training: what it counts, its random numbers."""
         return [variable for variable in self.model.variables if not variable.trainable]
+
+    def is_shared(self) -> bool:
+        """Tell whether another thread trains the model."""
+        return self.model.turn.elsewhere() is not None
 
     def labelled(self) -> Iterator[tuple[Any, str, Origin]]:
         """Yield the methods whose words a captured step shows under a name of their own."""
