@@ -94,6 +94,8 @@ class CupyBackend(Backend):
     def __init__(self, index: int) -> None:
         super().__init__(namespace, str(index))
         self._index = index
+        self.data_budget: int | None = None
+        """How many bytes of a data set `fit` keeps on the device; None for a quarter of what is free."""
         self.matmul_precision = os.environ.get("LAYERKIT_MATMUL_PRECISION", "").strip() or "float32"
         computing = set(words.ARRAY_WORDS).difference(words.CONSTANTS, words.DTYPES)
         for word in (*computing, *words.NETWORK_WORDS, *words.MACHINE_WORDS):
@@ -128,6 +130,13 @@ class CupyBackend(Backend):
                 f"{self}: matmul_precision must be 'float32' or 'tf32'. Received: matmul_precision={precision!r}"
             )
         self._matmul_precision = precision
+
+    @override
+    def room_for_data(self) -> int:
+        if self.data_budget is not None:
+            return self.data_budget
+        with self.on_device():
+            return cupy.cuda.runtime.memGetInfo()[0] // 4
 
     @functools.cached_property
     def products(self) -> Products | Exception:

@@ -623,8 +623,11 @@ class Model(Layer):
             self.build_for(data.row_shapes()[0])  # so that validation data is checked against the built model
             if validation_data is not None:
                 checking = _validation_data(rules, validation_data, validation_batch_size, batch_size)
-            rules.transfers.tell()
+            rules.transfers.tell(kept=isinstance(data, ArrayData) and data.fits)
             self._prepare(step, data, training=True)
+        for each in (data, checking):
+            if isinstance(each, ArrayData):
+                each.keep()
         steps = steps_per_epoch or data.steps
         history = next((callback for callback in chosen if isinstance(callback, History)), None)
         if history is None:

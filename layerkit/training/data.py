@@ -275,6 +275,26 @@ class ArrayData:
             return _Column(array, dtype, self.batch_size)
         return ResidentColumn(self.rules.home(), array, dtype, self.batch_size, self.rules.home)
 
+    @property
+    def _on_host(self) -> dict[str, _Column]:
+        columns = {"_x": self._x, "_y": self._y, "_weights": self._weights}
+        return {name: column for name, column in columns.items() if isinstance(column, _Column)}
+
+    @property
+    def fits(self) -> bool:
+        """Whether the model's device has room for all of it: see `Backend.room_for_data`."""
+        sizes = [column.array.size * column.dtype.itemsize for column in self._on_host.values()]
+        return 0 < sum(sizes) <= self.rules.home().room_for_data()
+
+    def keep(self) -> None:
+        """Bring the arrays to the model's device, once for all epochs, if they fit there."""
+        if self.fits:
+            xp = self.rules.home()
+            for name, column in self._on_host.items():
+                array = xp.asarray(column.array, column.dtype.name)
+                setattr(self, name, ResidentColumn(xp, array, None, self.batch_size, self.rules.home))
+            self._whole = None
+
     def row_shapes(self) -> tuple[Shape, Shape | None]:
         """Return the shapes of x and y, with None for the rows."""
         y = self._y

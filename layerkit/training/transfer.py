@@ -43,8 +43,11 @@ class Transfers:
             size = math.prod(array.shape) * int(getattr(array.dtype, "itemsize", 4))
             self._found.append(f"{name}, {_bytes(size)} on {place}")
 
-    def tell(self) -> None:
+    def tell(self, *, kept: bool = False) -> None:
         """Warn or refuse, if anything lies elsewhere.
+
+        Args:
+            kept: whether `fit` copies it once, and not in each epoch.
 
         Raises:
             TransferError: it does, and the choice is "error".
@@ -52,7 +55,8 @@ class Transfers:
         found, self._found = self._found, []
         if not found:
             return
-        each = "each epoch copies it there" if self._here != HOST and self._caller == "fit" else "it is copied there"
+        often = self._here != HOST and self._caller == "fit" and not kept
+        each = "each epoch copies it there" if often else "it is copied there"
         message = (
             f"{self._caller}: the data must be where the model is, on {self._here}, unless it may be copied. Received: "
             f"{'; '.join(found)}; {each}. Bring it there once, with model.xp.asarray, or move the model with model.to; "

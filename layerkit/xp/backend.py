@@ -259,6 +259,10 @@ class Backend(ABC):
         """
         return program.on(self)
 
+    def room_for_data(self) -> int:
+        """Return how many bytes of a data set `fit` may keep on the device: 0 where the host's memory is its own."""
+        return 0
+
     def synchronize(self) -> None:  # noqa: B027 - hosts have nothing to wait for
         """Wait until the device has done all that was asked of it."""
 

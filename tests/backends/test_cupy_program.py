@@ -281,6 +281,36 @@ def test_gradients_are_computed_where_the_optimizer_looks_for_them(cupy):
     assert [float(result) for result in results] == [float((x.T @ dy).sum())] * 3
 
 
+def test_a_product_does_not_overwrite_what_is_still_read(cupy):
+    state, factor = (Variable(cupy, np.ones((2, 2)), "float64", name) for name in ("state", "factor"))
+
+    def step(xp, x):
+        product = xp.matmul(x, factor.value)
+        before = state.value * 1.0
+        xp.assign(state.value, product)
+        xp.assign_add(factor.value, 1.0)
+        return before
+
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    for number, result in enumerate(replayed(cupy, step, x)[0], 1):
+        np.testing.assert_array_equal(result, x @ np.full((2, 2), number))
+
+
+def test_a_product_that_is_used_otherwise_is_a_value_of_its_own(cupy):
+    state = Variable(cupy, np.zeros((2, 2)), "float64", "state")
+
+    def step(xp, x):
+        product = xp.matmul(x, x)
+        xp.assign(state.value, product)
+        xp.assign_add(state.value, 1.0)
+        return xp.matmul(product, x)
+
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    for result in replayed(cupy, step, x)[0]:
+        np.testing.assert_array_equal(result, x @ x @ x)
+    np.testing.assert_array_equal(state.numpy(), x @ x + 1)
+
+
 def test_what_is_read_and_then_written_elsewhere_is_not_disturbed(cupy):
     flat = Variable(cupy, np.arange(8.0), "float32", "flat")
     ahead, behind = (Stretch(cupy, flat.array, start, start + 7, (7,), f"from {start}") for start in (1, 0))

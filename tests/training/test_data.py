@@ -550,3 +550,59 @@ def test_batches_of_predict_that_are_counted_have_the_usual_size(options) -> Non
     called = LambdaCallback(on_predict_batch_begin=lambda batch, _: begun.append(batch))
     y = Sequential([Linear()]).predict(np.ones((3000, 2)), verbose=0, callbacks=[called], **options)
     assert (len(begun), len(y)) == ((3, 96) if "steps" in options else (94, 3000))
+
+
+# Data that is kept on the device.
+
+
+def bytes_of_epochs(xp, epochs, **kwargs):
+    """Train a model, and return its weights, and the bytes that each epoch brought to the device."""
+    model = Sequential([Dense(3)], seed=1, backend=xp)
+    model.compile("sgd", "mse")
+    marks = []
+    callback = layerkit.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: marks.append(moved(xp)))
+    x, y = np.arange(60, dtype="float32").reshape(20, 3) / 60, np.ones((20, 3))
+    model.fit(x, y, batch_size=6, epochs=epochs, verbose=0, callbacks=[callback], **kwargs)
+    return model.get_weights(), np.diff(marks).tolist()
+
+
+def moved(xp):
+    return xp.transfers.to_device_bytes
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"shuffle": False}, {"sample_weight": np.arange(20.0)}], ids=str)
+def test_data_that_fits_is_brought_to_the_device_once(monkeypatch, kwargs):
+    xp = layerkit.backend("strict:1")
+    expected, copied = bytes_of_epochs(xp, 4, **kwargs)
+    row = 4 * (3 + 3 + ("sample_weight" in kwargs))
+    order = 0 if kwargs.get("shuffle") is False else 8 * 20
+    assert copied[-1] >= 20 * row
+    monkeypatch.setattr(xp, "room_for_data", lambda: 20 * row)
+    weights, copied = bytes_of_epochs(xp, 4, **kwargs)
+    assert copied[-1] == order
+    for mine, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    monkeypatch.setattr(xp, "room_for_data", lambda: 20 * row - 1)
+    assert bytes_of_epochs(xp, 4, **kwargs)[1][-1] >= 20 * row
+
+
+def test_data_that_is_kept_follows_the_model(monkeypatch):
+    xp = layerkit.backend("strict:1")
+    monkeypatch.setattr(xp, "room_for_data", lambda: 1 << 20)
+
+    def trained(*places):
+        model = Sequential([Dense(3)], seed=1, backend=places[0])
+        model.compile("sgd", "mse")
+        move = layerkit.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.to(places[epoch + 1]))
+        x, y = np.arange(60, dtype="float32").reshape(20, 3) / 60, np.ones((20, 3))
+        model.fit(x, y, batch_size=6, epochs=len(places) - 1, verbose=0, callbacks=[move])
+        return model.get_weights()
+
+    for mine, other in zip(trained(xp, "numpy", xp, "numpy"), trained(*["numpy"] * 4), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6)
+
+
+def test_validation_data_is_kept_too(monkeypatch):
+    xp = layerkit.backend("strict:1")
+    monkeypatch.setattr(xp, "room_for_data", lambda: 1 << 20)
+    assert bytes_of_epochs(xp, 4, validation_split=0.25)[1][-1] == 8 * 15
