@@ -150,6 +150,11 @@ class ArrayApiBackend(Backend):
         on_device = {} if self.place is None else {"device": self.place}
         return self.namespace.asarray(array, **on_device)
 
+    def from_dlpack(self, x: Any, /, **kwargs: Any) -> Any:
+        """Return an array of another library as one of this device, with no copy if it lies there."""
+        array = self.namespace.from_dlpack(x, **kwargs)
+        return array if self.owns(array) else self.namespace.from_dlpack(x, device=self.place, **kwargs)
+
     @override
     def to_numpy(self, array: Any) -> Any:
         return np.from_dlpack(present(array), device="cpu")
