@@ -23,6 +23,7 @@ from layerkit.names import loaded_later
 from layerkit.xp import Backend, Variable, backend, backend_names, use_backend
 
 if TYPE_CHECKING:
+    from layerkit.models.comparison import compare_backends
     from layerkit.program import (
         differentiable,
         grad,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = loaded_later(
     __name__,
     {
+        "models.comparison": ("compare_backends",),
         "program": (
             *("differentiable", "grad", "hessian_vector_product", "jacobian", "register_derivative", "value_and_grad"),
         ),
@@ -56,6 +58,7 @@ __all__ = [
     "backend_names",
     "callbacks",
     "clone_model",
+    "compare_backends",
     "constraints",
     "data",
     "differentiable",

@@ -42,6 +42,7 @@ ROOMS_ON_THE_HOST = (
 )
 JUDGES = (
     "layerkit/installed.py",
+    "layerkit/models/comparison.py",
     "layerkit/models/explain.py",
     "layerkit/models/export.py",
     "layerkit/models/gradients.py",

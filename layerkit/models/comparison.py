@@ -9,13 +9,14 @@ import numpy as np
 
 from layerkit.checks import check_count, check_positive, is_a
 from layerkit.errors import ArgumentError, NotReadyError
+from layerkit.layers import Linear
 from layerkit.models.summary import table
 from layerkit.nested import leaves
 from layerkit.training.trouble import intercepted
 from layerkit.xp.registry import backend as find_backend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from layerkit.layers import Layer
     from layerkit.models.model import Model
@@ -52,7 +53,7 @@ class BackendComparison:
     """What `compare_backends` has found of one backend, against the first: `deviations`, `parting`, and as a table."""
 
     def __init__(
-        self, backend: str, reference: str, deviations: Sequence[Deviation], steps: int, tolerance: float
+        self, backend: str, reference: str, deviations: Sequence[Deviation], *, steps: int, tolerance: float
     ) -> None:
         self.backend, self.reference = backend, reference
         self.deviations = tuple(deviations)
@@ -62,12 +63,19 @@ class BackendComparison:
     def parting(self) -> Parting | None:
         """Where they part first; None if every deviation is within the tolerance."""
         for doing in PASSES:
-            rows = self.deviations[::-1] if doing == "gradient" else self.deviations
-            for row in rows:
+            for row in self._backwards() if doing == "gradient" else self.deviations:
                 deviation: float | None = getattr(row, doing)
                 if deviation is not None and not deviation <= self.tolerance:
                     return Parting(row.layer, doing, deviation)
         return None
+
+    def _backwards(self) -> list[Deviation]:
+        """Return the rows from the last layer to the first, each layer before those inside it."""
+        rows: list[Deviation] = []
+        for row in self.deviations:
+            inside = next((n for n, outer in enumerate(rows) if row.layer.startswith(f"{outer.layer}/")), -1)
+            rows.insert(inside + 1, row)
+        return rows
 
     @property
     def conclusion(self) -> str:
@@ -152,7 +160,7 @@ def compare_backends(
     first, *others = [_Run(model, x, y, xp, steps) for xp in chosen]
     limit = TOLERANCES[model.dtype] if tolerance is None else tolerance
     return BackendComparisons(
-        BackendComparison(str(xp), str(chosen[0]), first.deviations(other), steps, limit)
+        BackendComparison(str(xp), str(chosen[0]), first.deviations(other), steps=steps, tolerance=limit)
         for xp, other in zip(chosen[1:], others, strict=True)
     )
 
@@ -164,29 +172,39 @@ class _Run:
         self.outputs: dict[str, list[Any]] = {}
         self.gradients: dict[str, list[Any]] = {}
         self._xp = xp
-        self._uses: list[tuple[Layer, str]] = []
+        self._uses: dict[Layer, list[str]] = {}
         twin = copy.deepcopy(model).to(xp)
-        step = twin.step
-        if step is not None:
-            step.run_eagerly()  # or layers would not be called
-        layers = [layer for layer in twin.walk() if layer is not twin]
-        with intercepted(layers, "forward", self._forward), intercepted(layers, "backward", self._backward):
+        if twin.step is not None:
+            twin.step.run_eagerly()  # or layers would not be called
+        self._names = dict(_named(twin))
+        with (
+            intercepted([twin], "forward", self._begin),
+            intercepted(self._names, "forward", self._forward),
+            intercepted(self._names, "backward", self._backward),
+        ):
             self.losses = [_loss(twin, x, y)]
         twin = copy.deepcopy(model).to(xp)
-        for _ in range(steps):
-            last = _loss(twin, x, y)
-        self.losses.append(last)  # pyright: ignore[reportPossiblyUnboundVariable] - there is at least one step
-        named = {layer.name: layer for layer in twin.walk() if layer is not twin}
-        self.weights = {name: [weight.numpy() for weight in layer.weights] for name, layer in named.items()}
+        self.losses.append([_loss(twin, x, y) for _ in range(steps)][-1])
+        self.weights = {name: [weight.numpy() for weight in layer.weights] for layer, name in _named(twin)}
+
+    def _begin(self, model: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def begun(*args: Any, **options: Any) -> Any:
+            self.outputs.clear()  # of calls that find out the shapes of outputs
+            self._uses.clear()
+            return forward(*args, **options)
+
+        return begun
 
     def _forward(self, layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
         def noted(xp: Any, x: Any, **options: Any) -> Any:
+            if xp is not self._xp:  # recorded, as part of something larger
+                return forward(xp, x, **options)
+            uses = self._uses.setdefault(layer, [])
+            name = self._names[layer] + (f" ({len(uses) + 1})" if uses else "")
+            uses.append(name)
+            self.outputs[name] = []  # before those inside it
             result = forward(xp, x, **options)
-            if xp is self._xp:  # and not recorded, as part of something larger
-                again = sum(used is layer for used, _ in self._uses)
-                name = layer.name if not again else f"{layer.name} ({again + 1})"
-                self._uses.append((layer, name))
-                self.outputs[name] = self._on_host(result[0])
+            self.outputs[name] = self._on_host(result[0])
             return result
 
         return noted
@@ -194,11 +212,9 @@ class _Run:
     def _backward(self, layer: Layer, backward: Callable[..., Any]) -> Callable[..., Any]:
         def noted(xp: Any, saved: Any, dy: Any, **options: Any) -> Any:
             dx, gradients = backward(xp, saved, dy, **options)
-            if xp is self._xp:
-                last = max((n for n, (used, _) in enumerate(self._uses) if used is layer), default=None)
-                if last is not None:  # the last use comes first
-                    _, name = self._uses.pop(last)
-                    self.gradients[name] = self._on_host([dx, *(gradients[key] for key in sorted(gradients))])
+            if xp is self._xp and self._uses.get(layer):
+                name = self._uses[layer].pop()  # the last use comes first
+                self.gradients[name] = self._on_host([dx, *(gradients[key] for key in sorted(gradients))])
             return dx, gradients
 
         return noted
@@ -221,6 +237,14 @@ class _Run:
         return [*rows, Deviation("loss", first, None, last)]
 
 
+def _named(layer: Layer, prefix: str = "") -> Iterator[tuple[Layer, str]]:
+    """Yield the layers inside a layer, and their names: "dense", and "dense/gelu" for one within it."""
+    for child in layer.sublayers:
+        if not isinstance(child, Linear):  # which does nothing
+            yield child, prefix + child.name
+            yield from _named(child, f"{prefix}{child.name}/")
+
+
 def _loss(model: Model, x: Any, y: Any) -> Any:
     return np.asarray(model.train_on_batch(x, y, return_dict=True)["loss"])
 
@@ -239,8 +263,9 @@ def _deviation(a: Any, b: Any) -> float:
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return float("inf")
-    difference = np.max(np.abs(a[finite] - b[finite]), initial=0.0)
-    return float(difference / np.max(np.abs(a[finite]), initial=0.0)) if difference else 0.0
+    difference = float(np.max(np.abs(a[finite] - b[finite]), initial=0.0))
+    largest = float(np.max(np.abs(a[finite]), initial=0.0))
+    return difference / largest if largest else float("inf") if difference else 0.0
 
 
 def _shown(deviation: float | None) -> str:
