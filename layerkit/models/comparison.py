@@ -178,7 +178,7 @@ class _Run:
             twin.step.run_eagerly()  # or layers would not be called
         self._names = dict(_named(twin))
         with (
-            intercepted([twin], "forward", self._begin),
+            intercepted([twin], "run_masked", self._begin),
             intercepted(self._names, "forward", self._forward),
             intercepted(self._names, "backward", self._backward),
         ):
@@ -187,11 +187,11 @@ class _Run:
         self.losses.append([_loss(twin, x, y) for _ in range(steps)][-1])
         self.weights = {name: [weight.numpy() for weight in layer.weights] for layer, name in _named(twin)}
 
-    def _begin(self, model: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def _begin(self, model: Layer, run: Callable[..., Any]) -> Callable[..., Any]:
         def begun(*args: Any, **options: Any) -> Any:
             self.outputs.clear()  # of calls that find out the shapes of outputs
             self._uses.clear()
-            return forward(*args, **options)
+            return run(*args, **options)
 
         return begun
 
