@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import operator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,7 +20,7 @@ from layerkit.xp.backend import Backend
 from layerkit.xp.registry import backend_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 
 class StrictArray:
@@ -155,6 +156,22 @@ class Transfers:
     def reset(self) -> None:
         """Count from 0 again."""
         self.__init__()
+
+    @contextlib.contextmanager
+    def counting(self) -> Generator[Transfers]:
+        """Count what goes over within a ``with`` block; the numbers are there when it ends.
+
+        ::
+
+            with xp.transfers.counting() as epoch:
+                model.fit(x, y)
+            assert epoch.to_host == 1
+        """
+        before, within = astuple(self), Transfers()
+        try:
+            yield within
+        finally:
+            within.__init__(*(now - then for now, then in zip(astuple(self), before, strict=True)))
 
 
 class StrictBackend(Backend):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import operator
 import re
@@ -11,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 
+from layerkit import Sequential
 from layerkit.errors import (
     BackendError,
     BackendUnavailableError,
@@ -18,6 +20,8 @@ from layerkit.errors import (
     ShapeError,
     UnsupportedWordError,
 )
+from layerkit.layers import Dense, Dropout
+from layerkit.optimizers import Adam
 from layerkit.testing import StrictBackend
 from layerkit.xp import backend, words
 
@@ -417,6 +421,33 @@ def test_transfers_are_counted(strict):
     strict.to_numpy(state)
     assert (strict.transfers.to_host, strict.transfers.to_host_bytes) == (1, 16)
     assert strict.transfers.to_device == 0
+
+
+def test_what_goes_over_within_a_block_is_counted_by_itself(strict):
+    value = strict.asarray([1.0, 2.0], "float32")
+    with strict.transfers.counting() as outer:
+        strict.to_numpy(value)
+        with contextlib.suppress(ZeroDivisionError), strict.transfers.counting() as inner:
+            strict.asarray([1.0], "float64")
+            strict.to_numpy(value)
+            _ = 1 / 0
+    assert inner == type(inner)(1, 8, 1, 8)
+    assert outer == type(inner)(1, 8, 2, 16)
+    assert strict.transfers == type(inner)(2, 16, 2, 16)
+
+
+@pytest.mark.parametrize("batches", [1, 3, 10])
+def test_an_epoch_of_fit_transfers_its_batches_and_reads_the_loss_and_the_metrics_once(batches):
+    xp = backend("strict:1")
+    model = Sequential([Dense(16, activation="gelu"), Dropout(0.2), Dense(1)], seed=0, backend=xp)
+    model.compile(Adam(0.01), "mse", metrics=["mae", "cosine_similarity"])
+    x, y = np.ones((8 * batches, 4), np.float32), np.ones((8 * batches, 1), np.float32)
+    model.fit(x, y, epochs=4, batch_size=8, verbose=0)  # until steps are replayed: their checks read on the host
+    with xp.transfers.counting() as epochs:
+        model.fit(x, y, epochs=2, batch_size=8, verbose=0)
+    totals = 3 * 2 * 8  # of the loss and two metrics, a sum and a count of 8 bytes each, which lie side by side
+    assert (epochs.to_host, epochs.to_host_bytes) == (2, 2 * totals)
+    assert (epochs.to_device, epochs.to_device_bytes) == (2 * 2 * batches, 2 * (x.nbytes + y.nbytes))
 
 
 def test_it_can_be_pickled_and_copied():
