@@ -44,6 +44,8 @@ from layerkit.names import loaded_later
 if TYPE_CHECKING:
     from layerkit.layers.einsum_dense import EinsumDense
     from layerkit.layers.embedding import Embedding
+    from layerkit.layers.hashing import Hashing
+    from layerkit.layers.lookup import IntegerLookup, StringLookup
     from layerkit.layers.masking import Masking
     from layerkit.layers.merging import (
         Add,
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from layerkit.layers.preprocessing import CategoryEncoding, Discretization, Normalization
     from layerkit.layers.rescaling import Rescaling
     from layerkit.layers.spatial_dropout import SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
+    from layerkit.layers.spectral_normalization import SpectralNormalization
     from layerkit.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
     from layerkit.layers.wrapper import Wrapper
 
@@ -86,6 +89,8 @@ __getattr__, __dir__ = loaded_later(
     {
         "einsum_dense": ("EinsumDense",),
         "embedding": ("Embedding",),
+        "hashing": ("Hashing",),
+        "lookup": ("IntegerLookup", "StringLookup"),
         "masking": ("Masking",),
         "merging": (
             *("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
@@ -115,6 +120,7 @@ __getattr__, __dir__ = loaded_later(
         "prelu": ("PReLU",),
         "preprocessing": ("CategoryEncoding", "Discretization", "Normalization"),
         "rescaling": ("Rescaling",),
+        "spectral_normalization": ("SpectralNormalization",),
         "spatial_dropout": (
             "SpatialDropout1D",
             "SpatialDropout2D",
@@ -161,9 +167,11 @@ __all__ = [
     "HardSiLU",
     "HardSigmoid",
     "HardTanh",
+    "Hashing",
     "Identity",
     "Input",
     "InputLayer",
+    "IntegerLookup",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -197,7 +205,9 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "Squareplus",
+    "StringLookup",
     "Subtract",
     "Tanh",
     "TanhShrink",

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
-from layerkit.checks import check_axis, check_count, check_flag, check_name, is_a, shown
-from layerkit.errors import ArgumentError, ShapeError
+from layerkit.checks import (
+    check_axis,
+    check_count,
+    check_flag,
+    check_fraction,
+    check_name,
+    check_positive,
+    is_a,
+    shown,
+)
+from layerkit.errors import ArgumentError, NotReadyError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.layers.normalization import FeatureLayer
 from layerkit.xp.conversion import as_numbers
@@ -157,8 +166,12 @@ class CategoryEncoding(Layer):
 class Discretization(Layer):
     """Which of the intervals between boundaries each element of x lies in: 0 below the first, 1 from there on.
 
+    Boundaries are given, or found by `adapt`, so that about as many numbers lie in each interval.
+
     Args:
-        bin_boundaries: where intervals begin, in rising order; the last has no end.
+        bin_boundaries: where intervals begin, in rising order; the last has no end. None leaves them to `adapt`.
+        num_bins: how many intervals `adapt` shall find.
+        epsilon: how exactly: quantiles may be wrong by about this share.
         output_mode: "int": the number of the interval, as a whole number in the layer's dtype. "one_hot", "multi_hot",
             "count": what `CategoryEncoding` makes of it.
         kwargs: what every `Layer` takes.
@@ -173,24 +186,59 @@ class Discretization(Layer):
 
     def __init__(
         self,
-        bin_boundaries: tuple[float, ...] | list[float],
-        *,
+        bin_boundaries: tuple[float, ...] | list[float] | None = None,
+        num_bins: int | None = None,
+        epsilon: float = 0.01,
         output_mode: str = "int",
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
+        if (bin_boundaries is None) == (num_bins is None):
+            raise ArgumentError(
+                f"Discretization: give bin_boundaries, or num_bins for adapt. "
+                f"Received: bin_boundaries={shown(bin_boundaries)}, num_bins={num_bins!r}"
+            )
+        self.num_bins = None if num_bins is None else check_count("Discretization", 1, num_bins=num_bins)
+        check_positive("Discretization", epsilon=epsilon)
+        self.epsilon = float(check_fraction("Discretization", epsilon=epsilon))
+        self.bin_boundaries = () if bin_boundaries is None else self._checked(bin_boundaries)
+        modes = ("int", "multi_hot", "one_hot", "count")
+        self.output_mode: str = check_name("Discretization", modes, output_mode=output_mode)
+
+    def _checked(self, bin_boundaries: Any) -> tuple[float, ...]:
         rising = is_a(bin_boundaries, tuple, list) and all(is_a(value, Real) for value in bin_boundaries)
-        if not rising or any(a >= b for a, b in itertools.pairwise(bin_boundaries)):
+        if not rising or any(a > b for a, b in itertools.pairwise(bin_boundaries)):
             raise ArgumentError(
                 f"Discretization: bin_boundaries must be a list of rising numbers. "
                 f"Received: bin_boundaries={shown(bin_boundaries)}"
             )
-        self.bin_boundaries = tuple(map(float, bin_boundaries))
-        modes = ("int", "multi_hot", "one_hot", "count")
-        self.output_mode: str = check_name("Discretization", modes, output_mode=output_mode)
+        return tuple(map(float, bin_boundaries))
+
+    @override
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; once boundaries are found, with them in the place of `num_bins`."""
+        config = super().get_config()
+        return {**config, "bin_boundaries": self.bin_boundaries, "num_bins": None} if self.bin_boundaries else config
+
+    def adapt(self, data: Any, steps: int | None = None) -> None:
+        """Find boundaries: `data` is an array or lists, or an iterable of arrays, of which at most `steps` are taken.
+
+        Raises:
+            ArgumentError: boundaries were given to the constructor.
+            DataError: there are no numbers, or other things.
+        """
+        if self.num_bins is None:
+            raise ArgumentError(
+                f"{self.name}: adapt is for boundaries that are not given. Received: bin_boundaries at the start. "
+                f"Give num_bins instead."
+            )
+        from layerkit.layers.quantiles import boundaries  # with NumPy, on the host
+
+        self.bin_boundaries = boundaries(data, self.num_bins, self.epsilon, steps, self.name)
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        self._require()
         flat = xp.reshape(x, (-1,)) if 0 not in x.shape else xp.zeros((0,), dtype=x.dtype)
         boundaries = xp.astype(xp.asarray(self.bin_boundaries), x.dtype)
         numbers = xp.reshape(xp.searchsorted(boundaries, flat, side="right"), x.shape)
@@ -204,9 +252,17 @@ class Discretization(Layer):
 
     @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        self._require()
         if self.output_mode == "int":
             return input_shape
         return encoded_shape(self.name, input_shape, len(self.bin_boundaries) + 1, self.output_mode)
+
+    def _require(self) -> None:
+        if self.num_bins is not None and self.num_bins > 1 and not self.bin_boundaries:
+            raise NotReadyError(
+                f"{self.name}: boundaries must be known. Received: num_bins={self.num_bins}, and no data yet. "
+                f"Call adapt(data) first."
+            )
 
 
 def encoded(xp: Backend, numbers: Array, count: int, mode: str, dtype: str) -> Array:

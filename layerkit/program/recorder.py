@@ -19,7 +19,7 @@ from layerkit.errors import BackendError, MixedBackendsError
 from layerkit.program.array import Place, RecordedArray
 from layerkit.xp import words
 from layerkit.xp.backend import Backend
-from layerkit.xp.state import reading
+from layerkit.xp.state import reading, standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -87,7 +87,9 @@ class Recorder(Backend):
     def variable(self, variable: Variable, value: Any) -> RecordedArray:
         """Return a variable's array as a recorded one: the same each time."""
         if variable not in self.variables:
-            state = self.base.variable(variable, value) if isinstance(self.base, Recorder) else value
+            # What stands in for a variable is recorded below already.
+            below = isinstance(self.base, Recorder) and type(value) is not RecordedArray
+            state = self.base.variable(variable, value) if below else value  # type: ignore[attr-defined]
             # What may be assigned to in this pass is copied: its derivative takes the values that were read.
             kept = state if variable.trainable else self.base.astype(state, state.dtype)
             place = self.variables[variable] = self.input(kept).place
@@ -364,7 +366,11 @@ class recording:  # noqa: N801 - it reads as what it does
 
     def __enter__(self) -> None:
         recorder = self._recorder
-        self._reading = reading.set(None if recorder is None else recorder.variable)
+        hand_out = None if recorder is None else recorder.variable
+        around = getattr(reading.get(), "__self__", None)
+        if hand_out is not None and type(around) is standing_in:
+            hand_out = around.under(hand_out)
+        self._reading = reading.set(hand_out)
         self._active = _active.set(recorder)
 
     def __exit__(self, *exception: object) -> None:

@@ -45,6 +45,44 @@ class Awaited(Protocol):
 awaiting: ContextVar[Awaited | None] = ContextVar("layerkit_awaiting", default=None)
 
 
+class standing_in:  # noqa: N801 - it reads as what it does
+    """Within a ``with`` block, a variable reads as another array: a layer runs with it in the place of its weight.
+
+    What is recorded within sees it as the variable, so that the gradient of the one is found as that of the other.
+
+    Args:
+        variable: whose place is taken.
+        array: of its shape, a value of the backend at work.
+    """
+
+    __slots__ = ("_token", "array", "recorder", "variable")
+
+    def __init__(self, variable: Variable, array: Array, recorder: Callable[[Any, Array], Any] | None = None) -> None:
+        self.variable = variable
+        self.array = array
+        self.recorder = recorder
+
+    def __enter__(self) -> None:
+        self._token = reading.set(type(self)(self.variable, self.array, reading.get()).hand_out)
+
+    def __exit__(self, *exception: object) -> None:
+        reading.reset(self._token)
+
+    def hand_out(self, state: Any, array: Array) -> Any:
+        """Return what a variable reads as: see `reading`."""
+        if state is self.variable:
+            return self.array
+        return array if self.recorder is None else self.recorder(state, array)
+
+    def under(self, recorder: Callable[[Any, Array], Any]) -> Callable[[Any, Array], Any]:
+        """Return what a variable reads as in a recording within the block."""
+
+        def hand_out(state: Any, array: Array) -> Any:
+            return recorder(state, self.array if state is self.variable else array)
+
+        return hand_out
+
+
 class State:
     """An array of fixed address, changed only by `assign`."""
 
