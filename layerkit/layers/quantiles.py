@@ -55,7 +55,10 @@ def compressed(summary: NDArray[Any], epsilon: float) -> NDArray[Any]:
         return summary
     shares = epsilon + np.arange(0.0, 1.0, epsilon)
     weights = summary[1].cumsum()
-    places = weights / weights[-1]
-    values: Any = np.interp(shares, places, summary[0])
-    reached: Any = np.interp(shares, places, weights)
+    values, reached = (_between(shares, weights / weights[-1], known) for known in (summary[0], weights))
     return np.stack([values, np.diff(reached, prepend=0.0)]).astype("float32")
+
+
+def _between(x: NDArray[Any], places: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
+    """Return what is interpolated between known values at these places."""
+    return np.interp(x, places, known)
