@@ -2,6 +2,21 @@
 
 It is imported when a backend of the name "cupy" is asked for, and says in one sentence what is missing where it cannot
 be had.
+
+A captured step becomes one CUDA graph: `stages` cuts it into chains of elementwise words, `source` writes a kernel for
+each from the table in `expressions`, `products` calls cuBLAS, and `program` puts all into the graph, or says in
+`model.program("train").reason` why it runs kernel by kernel. Two settings belong to the backend, which is
+``layerkit.backend("cupy")``::
+
+    xp.matmul_precision = "tf32"     # or LAYERKIT_MATMUL_PRECISION=tf32; "float32" by default
+    xp.data_budget = 4 << 30         # bytes of data that `fit` keeps on the device; by default, a quarter of the free
+
+CuPy's own ``CUPY_GPU_MEMORY_LIMIT`` limits its pools of memory; each captured step has a pool of its own.
+
+What no GPU has seen yet: all of it. The kernels compile with NVRTC for compute capability 7.5 to 9.0, and compute what
+NumPy does when they are compiled for the host; cuBLAS is called as its header says; CuPy's names take what they are
+given. Launches, graphs and streams are proven on an emulation of CuPy alone, and no time was measured. On a GPU,
+``python -m pytest -m gpu`` and ``python -m tests.benchmarks.gpu`` do the rest.
 """
 
 from __future__ import annotations

@@ -143,6 +143,7 @@ class _Replay:
 
     def _warm_up(self) -> Any:
         """Take the step kernel by kernel, as it will be captured: kernels are compiled, and memory is found."""
+        _ = self._xp.products  # whose workspace is everybody's, and not of this pool
         cupy.get_default_memory_pool().free_all_blocks()  # of which the replay's own pool has no use
         self._stream = cupy.cuda.Stream(non_blocking=True)
         cupy.cuda.get_current_stream().synchronize()

@@ -15,13 +15,16 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import layerkit
 from layerkit.errors import BackendUnavailableError
+from layerkit.program import record
 from layerkit.xp import words
+from layerkit.xp.state import Stretch, Variable
 from tests.backends.host_kernel import COMPILER
 from tests.conftest import MISSING, REQUIRED
 
@@ -289,6 +292,45 @@ def test_arrays_lie_as_kernels_are_told(array):
     assert overlap(ours, over_host(array))
     assert identity(ours) == identity(over_host(array))
     assert not overlap(ours, over_host(np.zeros(3)))
+
+
+def test_a_step_is_planned_over_real_arrays():
+    """Recorded on NumPy, and planned as if its state and inputs were CuPy's, as here they are."""
+    from layerkit_cupy.stages import Stages
+
+    numpy = layerkit.backend("numpy")
+    flat = Variable(numpy, np.zeros(14), "float32", "flat")
+    kernel, bias = Stretch(numpy, flat.array, 0, 12, (4, 3), "kernel"), Stretch(numpy, flat.array, 12, 14, (2,), "bias")
+    slot = Variable(numpy, np.zeros((4, 3)), "float32", "slot")
+
+    def step(xp, x):
+        gradient = xp.matmul(x.T, xp.maximum(xp.matmul(x, kernel.value), 0.0))
+        xp.assign(slot.value, gradient)
+        xp.assign_add(kernel.value, slot.value * -0.1)
+        xp.assign(bias.value, xp.tanh(flat.value[1:3]))  # which was written the line before
+
+    x = np.ones((5, 4), np.float32)
+    _, _, program = record(numpy, step, [x], "train")
+    program = program.simplified()
+    memory = {id(flat.array): np.zeros(14, np.float32), id(slot.array): np.zeros((4, 3), np.float32)}
+    arrays = {"flat": over_host(memory[id(flat.array)]), "slot": over_host(memory[id(slot.array)])}
+    arrays |= {"kernel": arrays["flat"][:12].reshape(4, 3), "bias": arrays["flat"][12:]}
+    program.states = {place: SimpleNamespace(array=arrays[state.path]) for place, state in program.states.items()}
+    stages = Stages(program, numpy_views(), [over_host(x)])
+    found = [getattr(stage, "words", None) or stage.instruction.word for stage in stages.stages]
+    assert found == ["matmul", ["maximum"], "matmul", ["multiply", "assign_add"], ["tanh", "assign"]]
+    product = stages.stages[2]
+    assert product.out.data.ptr == memory[id(slot.array)].ctypes.data
+    assert [stages.stages[4].reads[0].where.data.ptr, stages.stages[4].writes[0].where.data.ptr] == [
+        memory[id(flat.array)].ctypes.data + offset for offset in (4, 48)
+    ]
+
+
+def numpy_views():
+    """Return the words that give views, as they are: methods of CuPy's arrays, which need no device."""
+    return SimpleNamespace(
+        permute_dims=lambda x, axes: x.transpose(axes), matrix_transpose=lambda x: x.swapaxes(-1, -2)
+    )
 
 
 def test_views_overlap_where_they_share_memory():
