@@ -88,7 +88,7 @@ def test_state_that_is_made_moved_or_frozen_moves():
     numpy, strict = layerkit.backend("numpy"), layerkit.backend("strict")
     made: list[Variable] = []
     layer = Dense(3)
-    assert counted(lambda: made.append(Variable(numpy, 0.0, "float32", "w")))
+    assert counted(lambda: made.append(Variable(0.0, "float32", "w", trainable=False, xp=numpy)))
     assert counted(lambda: made[0].move(strict))
     assert counted(lambda: made[0].cast("float64"))
     assert counted(lambda: setattr(made[0], "trainable", True))

@@ -387,7 +387,7 @@ class Layer(HoldsState, Configurable):
             # Ones, where there are fractions: a layer that divides by the norm of a weight is run on them.
             one = (home.xp.ones if kind in FLOAT_DTYPES else home.xp.zeros)((), dtype=getattr(home.xp, kind))
             values = home.xp.broadcast_to(one, shape)
-        variable = Variable(home.xp, values, kind, name, trainable=trainable)
+        variable = Variable(values, kind, name, trainable=trainable, xp=home.xp)
         variable.path = path
         variable.regularizer, variable.constraint = regularizers.get(regularizer), constraints.get(constraint)
         self._variables[name] = variable

@@ -46,7 +46,7 @@ class Metric(HoldsState, Configurable):
 
     def add_variable(self, name: str, shape: tuple[int, ...] = (), dtype: str = "float64") -> Any:
         """Make a total, 0 at first. Assigned to an attribute, it reads as the plain array of the metric's backend."""
-        variable = Variable(self.xp, self.xp.zeros(shape), dtype, name)
+        variable = Variable(self.xp.zeros(shape), dtype, name, trainable=False, xp=self.xp)
         variable.path = f"{self.name}/{name}"
         self._variables.append(variable)
         return variable

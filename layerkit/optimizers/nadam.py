@@ -45,7 +45,7 @@ class Nadam(Optimizer):
         self.beta_1 = check_fraction("Nadam", below_1=True, beta_1=beta_1)
         self.beta_2 = check_fraction("Nadam", below_1=True, beta_2=beta_2)
         self.epsilon = check_positive("Nadam", epsilon=epsilon)
-        self._product = Variable(self.xp, 1.0, "float64", "momentum_product")
+        self._product = Variable(1.0, "float64", "momentum_product", trainable=False, xp=self.xp)
 
     @override
     def own_state(self) -> list[Variable]:

@@ -100,10 +100,10 @@ class Optimizer(Configurable):
     ) -> None:
         self.name = name or snake_case(type(self).__name__)
         self.xp = backend("numpy")
-        self._learning_rate = Variable(self.xp, 0.0, "float64", "learning_rate")
+        self._learning_rate = Variable(0.0, "float64", "learning_rate", trainable=False, xp=self.xp)
         self._schedule: LearningRateSchedule | None = None
         self._set_rate(learning_rate)
-        self._iterations = Variable(self.xp, 0, "int64", "iterations")
+        self._iterations = Variable(0, "int64", "iterations", trainable=False, xp=self.xp)
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in clips.items() if value is not None}
         if len(given) > 1:
@@ -315,7 +315,7 @@ class Optimizer(Configurable):
             for name in ("gradient", *active):
                 size = self._lay_out(name, group)
                 zeros = self.xp.zeros((size,), dtype=getattr(self.xp, dtype))
-                vectors[name] = Variable(self.xp, zeros, dtype, f"{self.name}/{name}/{dtype}")
+                vectors[name] = Variable(zeros, dtype, f"{self.name}/{name}/{dtype}", trainable=False, xp=self.xp)
                 old = self._vectors.get(dtype, {}).get(name)
                 if old is not None:  # a model that grew: what was learnt of the first parameters stays
                     self.xp.assign(self.xp.view(vectors[name].value, 0, old.size, old.shape), old.value)

@@ -186,8 +186,8 @@ def _random_bits(xp: Backend) -> Iterator[Trial]:
 
 
 def _capture(xp: Backend) -> Iterator[Trial]:
-    weight = Variable(xp, np.array([1.0, -2.0, 3.0]), "float64", "weight", trainable=True)
-    count = Variable(xp, 0, "uint64", "count")
+    weight = Variable(np.array([1.0, -2.0, 3.0]), "float64", "weight", xp=xp)
+    count = Variable(0, "uint64", "count", trainable=False, xp=xp)
 
     def step(xp: Any, x: Any, y: Any) -> Any:
         w = weight.value

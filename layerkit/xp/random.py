@@ -78,7 +78,7 @@ class RandomStream:
 
     def __init__(self, xp: Backend, key: tuple[int, int], name: str) -> None:
         self.key = key
-        self.counter = Variable(xp, 0, "uint64", name)
+        self.counter = Variable(0, "uint64", name, trainable=False, xp=xp)
 
     def bits(self, xp: Backend, shape: tuple[int, ...]) -> Array:
         """Draw 32 random bits an element, as uint32, and advance the counter."""

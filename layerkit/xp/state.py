@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from layerkit.changes import changes as changes
 from layerkit.changes import note_change, note_move
+from layerkit.checks import check_name
 from layerkit.errors import ShapeError
 from layerkit.names import nearest
 from layerkit.xp.conversion import as_numbers
+from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -113,17 +115,34 @@ class Stretch(State):
 class Variable(State):
     """A named array of fixed address, changed only by `assign`.
 
+    ::
+
+        weight = layerkit.Variable(np.zeros((3, 2)), name="weight")
+
     Args:
-        xp: the backend that holds it.
-        values: initial values, host data of the variable's shape.
-        dtype: ``"float32"``, ``"int64"``, …
+        values: initial values, host data of the variable's shape; a copy of them is held.
+        dtype: ``"float32"``, ``"int64"``, …; by default float32 for numbers with a fraction, and that of `values` else.
         name: its own name: ``"kernel"``.
         trainable: whether it is a parameter, to be changed by an optimizer.
+        xp: the backend that holds it; by default that of `use_backend`.
+
+    Raises:
+        DataError: `values` are no numbers.
     """
 
     xp: Backend
 
-    def __init__(self, xp: Backend, values: Any, dtype: str, name: str, *, trainable: bool = False) -> None:
+    def __init__(
+        self,
+        values: Any,
+        dtype: str | None = None,
+        name: str = "variable",
+        *,
+        trainable: bool = True,
+        xp: Backend | None = None,
+    ) -> None:
+        if dtype is None or xp is None:
+            values, dtype, xp = _as_variable(values, dtype, xp)
         awaited = awaiting.get()
         if awaited is not None:
             awaited.state(name, tuple(getattr(values, "shape", ())), dtype)
@@ -227,10 +246,24 @@ class Variable(State):
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}, trainable={self.trainable}>"
 
 
+def _as_variable(values: Any, dtype: str | None, xp: Backend | None) -> tuple[Any, str, Backend]:
+    """Return what a user has left out of a variable's arguments."""
+    from layerkit.xp.registry import backend  # which opens backends, whose words know state
+
+    xp = xp or backend()
+    if dtype is not None:
+        check_name("Variable", DTYPES, dtype=dtype)
+    values = as_numbers(xp, values, "Variable: values")
+    if dtype is None:
+        exact = xp.isdtype(values.dtype, ("bool", "integral"))
+        dtype = str(values.dtype).rpartition(".")[2] if exact else "float32"
+    return values, dtype, xp
+
+
 def _rebuilt(
     xp: Backend, values: Any, dtype: str, name: str, trainable: bool, path: str, rules: tuple[Any, Any]
 ) -> Variable:
-    variable = Variable(xp, values, dtype, name, trainable=trainable)
+    variable = Variable(values, dtype, name, trainable=trainable, xp=xp)
     variable.path = path
     variable.regularizer, variable.constraint = rules
     return variable

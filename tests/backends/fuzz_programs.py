@@ -70,17 +70,17 @@ class State(types.SimpleNamespace):
         def whole(*shape: int) -> Any:
             return random.integers(-SMALL, SMALL, shape)
 
-        self.flat = Variable(xp, whole(3 * n * m + n), "float32", "flat")
+        self.flat = Variable(whole(3 * n * m + n), "float32", "flat", trainable=False, xp=xp)
         array = self.flat.array
         self.kernel = Stretch(xp, array, 0, n * m, (n, m), "kernel")
         self.bias = Stretch(xp, array, n * m, n * m + m, (m,), "bias")
         self.shifted = Stretch(xp, array, m, m + n * m, (n, m), "shifted")
         self.both = Stretch(xp, array, 0, 2 * n * m, (2 * n * m,), "both")
-        self.square = Variable(xp, whole(n, n), "float32", "square")
-        self.wide = Variable(xp, whole(n, m), "float64", "wide")
-        self.labels = Variable(xp, whole(n) % m, "int64", "labels")
-        self.total = Variable(xp, 1.0, "float64", "total")
-        self.counter = Variable(xp, 3, "uint64", "counter")
+        self.square = Variable(whole(n, n), "float32", "square", trainable=False, xp=xp)
+        self.wide = Variable(whole(n, m), "float64", "wide", trainable=False, xp=xp)
+        self.labels = Variable(whole(n) % m, "int64", "labels", trainable=False, xp=xp)
+        self.total = Variable(1.0, "float64", "total", trainable=False, xp=xp)
+        self.counter = Variable(3, "uint64", "counter", trainable=False, xp=xp)
 
     NAMES = ("kernel", "bias", "shifted", "both", "square", "wide", "labels", "total", "flat")
 

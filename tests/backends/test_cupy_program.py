@@ -103,7 +103,8 @@ def test_words_are_those_of_numpy(cupy, dtype):
     with np.errstate(all="ignore"):
         expected = all_words(numpy, x, y, kind)
     states = [
-        Variable(cupy, np.zeros(x.shape), values.dtype.name, f"state {n}") for n, (_, values) in enumerate(expected)
+        Variable(np.zeros(x.shape), values.dtype.name, f"state {n}", trainable=False, xp=cupy)
+        for n, (_, values) in enumerate(expected)
     ]
 
     def step(xp, x, y):
@@ -262,8 +263,8 @@ def test_a_chain_is_one_kernel_and_keeps_what_only_it_needs_in_registers(cupy):
 
 
 def test_a_bias_and_an_activation_share_a_kernel(cupy):
-    state = Variable(cupy, np.arange(12.0).reshape(3, 4), "float32", "kernel")
-    bias = Variable(cupy, np.arange(4.0), "float32", "bias")
+    state = Variable(np.arange(12.0).reshape(3, 4), "float32", "kernel", trainable=False, xp=cupy)
+    bias = Variable(np.arange(4.0), "float32", "bias", trainable=False, xp=cupy)
     _, program = replayed(
         cupy, lambda xp, x: xp.maximum(xp.linear(x, state.value, bias.value), 0.0), np.ones((2, 3), "f")
     )
@@ -271,7 +272,7 @@ def test_a_bias_and_an_activation_share_a_kernel(cupy):
 
 
 def test_gradients_are_computed_where_the_optimizer_looks_for_them(cupy):
-    target = Variable(cupy, np.zeros((3, 4)), "float32", "gradient")
+    target = Variable(np.zeros((3, 4)), "float32", "gradient", trainable=False, xp=cupy)
 
     def step(xp, x, dy):
         xp.assign(target.value, xp.matmul(x.T, dy))
@@ -315,7 +316,7 @@ def test_a_product_that_is_used_otherwise_is_a_value_of_its_own(cupy):
 
 
 def test_what_is_read_and_then_written_elsewhere_is_not_disturbed(cupy):
-    flat = Variable(cupy, np.arange(8.0), "float32", "flat")
+    flat = Variable(np.arange(8.0), "float32", "flat", trainable=False, xp=cupy)
     ahead, behind = (Stretch(cupy, flat.array, start, start + 7, (7,), f"from {start}") for start in (1, 0))
 
     def step(xp, x):
@@ -335,7 +336,7 @@ def test_what_is_read_and_then_written_elsewhere_is_not_disturbed(cupy):
 
 
 def test_state_that_was_written_reads_as_its_dtype_holds_it(cupy):
-    count = Variable(cupy, np.zeros(3), "int64", "count")
+    count = Variable(np.zeros(3), "int64", "count", trainable=False, xp=cupy)
 
     def step(xp, x):
         xp.assign(count.value, x)  # 2.75 becomes 2
@@ -376,7 +377,7 @@ def test_launches(emulation):
 
 def test_what_a_graph_cannot_hold_is_replayed_as_kernels(cupy):
     """CuPy's own products, say, which it refuses while a stream is captured."""
-    state = Variable(cupy, np.zeros(2), "float32", "state")
+    state = Variable(np.zeros(2), "float32", "state", trainable=False, xp=cupy)
 
     def step(xp, x):
         xp.assign_add(state.value, xp.vecdot(x, x) + 1.0)
@@ -496,7 +497,10 @@ def test_weights_and_masks_are_the_bits_of_numpy(cupy):
 
 def test_a_captured_mask_is_drawn_anew_each_time(cupy):
     numpy = layerkit.backend("numpy")
-    counter, expected = Variable(cupy, 7, "uint64", "counter"), Variable(numpy, 7, "uint64", "counter")
+    counter, expected = (
+        Variable(7, "uint64", "counter", trainable=False, xp=cupy),
+        Variable(7, "uint64", "counter", trainable=False, xp=numpy),
+    )
 
     def step(xp, x, counter):
         bits = xp.random_bits((1, 2), counter.value, 20)
@@ -617,7 +621,7 @@ def test_the_environment_sets_the_precision(emulation):
 
 
 def test_the_source_says_what_runs(cupy):
-    state = Variable(cupy, np.ones((3, 2)), "float32", "kernel")
+    state = Variable(np.ones((3, 2)), "float32", "kernel", trainable=False, xp=cupy)
     _, program = replayed(cupy, lambda xp, x: xp.tanh(xp.matmul(x, state.value) + 1.0), np.ones((4, 3), "f"))
     assert (
         str(program)

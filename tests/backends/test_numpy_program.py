@@ -175,9 +175,11 @@ def test_a_word_of_state_that_is_written_in_the_same_step_is_replayed(xp, case):
         case = replace(case, function=lambda xp, *x, function=case.function: xp.real(function(xp, *x)))
 
     def made():
-        inner = [Variable(xp, x, "float64", f"x{number}") for number, x in enumerate(first)]
+        inner = [Variable(x, "float64", f"x{number}", trainable=False, xp=xp) for number, x in enumerate(first)]
         result = xp.to_numpy(case.function(xp, *(variable.array for variable in inner)))
-        return inner, [Variable(xp, np.zeros_like(result), result.dtype.name, name) for name in ("old", "new")]
+        return inner, [
+            Variable(np.zeros_like(result), result.dtype.name, name, trainable=False, xp=xp) for name in ("old", "new")
+        ]
 
     def step(xp, states, *x):
         inner, (old, new) = states

@@ -157,7 +157,7 @@ def chain(xp: Backend, size: int) -> tuple[Callable[[], object], Callable[[], ob
 
 def _random(xp: Backend, shape: tuple[int, ...]) -> Variable:
     values = np.random.default_rng(len(shape)).standard_normal(shape, dtype=np.float32)
-    return Variable(xp, values, "float32", "values")
+    return Variable(values, "float32", "values", trainable=False, xp=xp)
 
 
 # Peers.

@@ -21,7 +21,10 @@ SHAPES = {"a/kernel": (3, 2), "a/bias": (2,), "b/kernel": (2, 4), "b/bias": (4,)
 def variables_on(xp="numpy"):
     rng = np.random.default_rng(0)
     xp = layerkit.backend(xp)
-    made = [Variable(xp, rng.normal(size=shape), "float64", path.partition("/")[2]) for path, shape in SHAPES.items()]
+    made = [
+        Variable(rng.normal(size=shape), "float64", path.partition("/")[2], trainable=False, xp=xp)
+        for path, shape in SHAPES.items()
+    ]
     for variable, path in zip(made, SHAPES, strict=True):
         variable.path = path
     return made

@@ -19,7 +19,7 @@ SHAPES = [(3, 2), (2,), (2, 4), (4,)]
 def variables_on(xp="numpy", dtype="float64", shapes=SHAPES):
     rng = np.random.default_rng(0)
     xp = layerkit.backend(xp)
-    return [Variable(xp, rng.normal(size=shape), dtype, f"w{i}", trainable=True) for i, shape in enumerate(shapes)]
+    return [Variable(rng.normal(size=shape), dtype, f"w{i}", xp=xp) for i, shape in enumerate(shapes)]
 
 
 def gradients(step=0, shapes=SHAPES):

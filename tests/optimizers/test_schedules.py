@@ -53,7 +53,7 @@ def made(case):
 
 
 def one_weight(xp="numpy"):
-    return Variable(layerkit.backend(xp), np.ones(2), "float64", "w", trainable=True)
+    return Variable(np.ones(2), "float64", "w", xp=layerkit.backend(xp))
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)

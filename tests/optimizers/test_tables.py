@@ -38,7 +38,7 @@ def optimizer_of(case):
 
 
 def variables_of(xp, case, dtype):
-    return [Variable(xp, values, dtype, f"v{number}", trainable=True) for number, values in enumerate(case["initial"])]
+    return [Variable(values, dtype, f"v{number}", xp=xp) for number, values in enumerate(case["initial"])]
 
 
 def steps_of(optimizer, case):

@@ -242,7 +242,7 @@ def test_a_move_to_another_backend_is_seen_in_all_that_moves():
 
 def test_slots_that_grow_are_seen():
     model = trained(Dense(2), Dense(2), optimizer=Adam())
-    further = Variable(layerkit.backend("numpy"), np.zeros(3), "float32", "further", trainable=True)
+    further = Variable(np.zeros(3), "float32", "further", xp=layerkit.backend("numpy"))
     found = differences([model.optimizer], lambda: model.optimizer.build([further]))
     assert "adam.vectors['float32']['velocity']: state, then another" in found
 

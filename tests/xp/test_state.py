@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from layerkit.changes import moves
-from layerkit.errors import DataError, ShapeError
-from layerkit.xp import Variable, backend
+from layerkit.errors import ArgumentError, DataError, ShapeError
+from layerkit.xp import Variable, backend, use_backend
 from layerkit.xp.state import HoldsState, move, pack
 
 VALUES = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -19,7 +19,7 @@ VALUES = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
 @pytest.fixture
 def variable(xp):
-    return Variable(xp, VALUES, "float32", "kernel", trainable=True)
+    return Variable(VALUES, "float32", "kernel", xp=xp)
 
 
 def test_a_variable_tells_what_it_is(xp, variable):
@@ -40,7 +40,7 @@ def test_numpy_gives_a_copy_that_may_be_written_to(variable):
 
 def test_a_variable_copies_its_first_values(xp):
     host = np.ones(3)
-    variable = Variable(xp, host, "float64", "w")
+    variable = Variable(host, "float64", "w", trainable=False, xp=xp)
     host[:] = 5.0
     np.testing.assert_array_equal(variable.numpy(), [1.0, 1.0, 1.0])
 
@@ -53,9 +53,9 @@ def test_a_variable_copies_its_first_values(xp):
         lambda xp: (VALUES * 2).astype(np.int32),
         lambda xp: xp.asarray(VALUES * 2, "float32"),
         lambda xp: xp.asarray(VALUES * 2),
-        lambda xp: Variable(xp, VALUES * 2, "float64", "other"),
-        lambda xp: Variable(backend("numpy"), VALUES * 2, "float64", "other"),
-        lambda xp: Variable(backend("strict:1"), VALUES * 2, "float64", "other"),
+        lambda xp: Variable(VALUES * 2, "float64", "other", trainable=False, xp=xp),
+        lambda xp: Variable(VALUES * 2, "float64", "other", trainable=False, xp=backend("numpy")),
+        lambda xp: Variable(VALUES * 2, "float64", "other", trainable=False, xp=backend("strict:1")),
     ],
     ids=["numpy", "list", "integers", "same", "wider", "variable", "variable of numpy", "variable of another device"],
 )
@@ -67,8 +67,35 @@ def test_assign_takes_values_of_any_origin(xp, variable, give):
     np.testing.assert_array_equal(variable.numpy(), VALUES * 2)
 
 
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (1.5, "float32"),
+        (np.ones(2), "float32"),
+        ([1, 2], "int64"),
+        (np.arange(3, dtype="uint8"), "uint8"),
+        (True, "bool"),
+    ],
+    ids=repr,
+)
+def test_a_variable_needs_values_alone(values, dtype):
+    variable = Variable(values)
+    assert (variable.dtype, variable.name, variable.trainable, variable.xp) == (dtype, "variable", True, backend())
+    np.testing.assert_array_equal(variable.numpy(), values)
+    with use_backend("strict:1"):
+        assert Variable(values).xp is backend("strict:1")
+
+
+def test_what_is_no_variable_is_refused():
+    with pytest.raises(DataError) as caught:
+        Variable([[1], [2, 3]])
+    assert str(caught.value) == ("Variable: values must hold numbers, in rows of equal length. Received: [[1], [2, 3]]")
+    with pytest.raises(ArgumentError, match=r"Received: dtype='float33'. Did you mean 'float32'\?"):
+        Variable([1.0], "float33")
+
+
 def test_assign_add_and_assign_sub_change_the_values_in_place(xp):
-    variable = Variable(xp, [1.0, 2.0], "float32", "weight")
+    variable = Variable([1.0, 2.0], "float32", "weight", trainable=False, xp=xp)
     array = variable.array
     variable.assign_add([0.5, -1.0])
     np.testing.assert_array_equal(variable.numpy(), [1.5, 1.0])
@@ -109,7 +136,7 @@ def test_copies_share_no_memory(xp, variable):
 
 def test_a_variable_moves(xp):
     for source, target in ((backend("numpy"), xp), (xp, backend("numpy")), (xp, backend("strict:1"))):
-        variable = Variable(source, VALUES, "float32", "kernel")
+        variable = Variable(VALUES, "float32", "kernel", trainable=False, xp=source)
         variable.move(target)
         assert variable.xp is target
         assert target.owns(variable.value)
@@ -121,12 +148,12 @@ def test_a_variable_moves(xp):
 
 def made(xp):
     return [
-        Variable(xp, VALUES, "float32", "a"),
-        Variable(xp, [7, 8], "int64", "b"),
-        Variable(xp, [9.0, 10.0], "float32", "c"),
-        Variable(xp, 11.0, "float32", "d"),
-        Variable(xp, [12.0], "float64", "e"),
-        Variable(xp, np.zeros((0, 3)), "float32", "f"),
+        Variable(VALUES, "float32", "a", trainable=False, xp=xp),
+        Variable([7, 8], "int64", "b", trainable=False, xp=xp),
+        Variable([9.0, 10.0], "float32", "c", trainable=False, xp=xp),
+        Variable(11.0, "float32", "d", trainable=False, xp=xp),
+        Variable([12.0], "float64", "e", trainable=False, xp=xp),
+        Variable(np.zeros((0, 3)), "float32", "f", trainable=False, xp=xp),
     ]
 
 
@@ -161,7 +188,7 @@ def test_an_address_once_given_is_kept(xp):
     variables = made(xp)
     pack(variables, xp)
     arrays, flats = [v.value for v in variables], [v.flat for v in variables]
-    late = Variable(xp, [1.0, 2.0], "float32", "late")
+    late = Variable([1.0, 2.0], "float32", "late", trainable=False, xp=xp)
     pack([*variables, late], xp)
     assert all(v.value is array for v, array in zip(variables, arrays, strict=True))
     assert all(v.flat is flat for v, flat in zip(variables, flats, strict=True))
