@@ -73,7 +73,8 @@ class ResidentColumn:
     def part(self, rows: slice) -> Array:
         """Return some of the rows."""
         start, stop, _ = rows.indices(self.array.shape[0])  # the standard knows no slice that ends beyond the array
-        return self.array[start:stop, ...]
+        with self._xp.on_device():
+            return self.array[start:stop, ...]
 
     def on_host(self) -> Any:
         """Return all of it, as a `numpy.ndarray`."""

@@ -294,7 +294,7 @@ def test_what_is_called_by_itself_computes_on_the_device_of_its_arrays(second):
     metric = layerkit.metrics.MeanAbsoluteError()
     metric.update_state(a, b)
     assert metric.result() == 1.5
-    weight = layerkit.Variable(second, [1.0, 2.0], "float64", "weight", trainable=True)
+    weight = layerkit.Variable([1.0, 2.0], "float64", "weight", xp=second)
     SGD(learning_rate=0.5).apply([second.asarray([2.0, 4.0])], [weight])
     np.testing.assert_array_equal(weight.numpy(), [0, 0])
     with layerkit.use_backend("cupy:1"):

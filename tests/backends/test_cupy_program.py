@@ -286,7 +286,9 @@ def test_gradients_are_computed_where_the_optimizer_looks_for_them(cupy):
 
 
 def test_a_product_does_not_overwrite_what_is_still_read(cupy):
-    state, factor = (Variable(cupy, np.ones((2, 2)), "float64", name) for name in ("state", "factor"))
+    state, factor = (
+        Variable(np.ones((2, 2)), "float64", name, trainable=False, xp=cupy) for name in ("state", "factor")
+    )
 
     def step(xp, x):
         product = xp.matmul(x, factor.value)
@@ -301,7 +303,7 @@ def test_a_product_does_not_overwrite_what_is_still_read(cupy):
 
 
 def test_a_product_that_is_used_otherwise_is_a_value_of_its_own(cupy):
-    state = Variable(cupy, np.zeros((2, 2)), "float64", "state")
+    state = Variable(np.zeros((2, 2)), "float64", "state", trainable=False, xp=cupy)
 
     def step(xp, x):
         product = xp.matmul(x, x)
