@@ -387,7 +387,9 @@ class Layer(HoldsState, Configurable):
             # Ones, where there are fractions: a layer that divides by the norm of a weight is run on them.
             one = (home.xp.ones if kind in FLOAT_DTYPES else home.xp.zeros)((), dtype=getattr(home.xp, kind))
             values = home.xp.broadcast_to(one, shape)
-        variable = Variable(values, kind, name, trainable=trainable, xp=home.xp)
+        # A file's weights are read into memory that nobody has touched.
+        lazy = awaited is not None
+        variable = Variable(values, kind, name, trainable=trainable, xp=home.xp, lazy=lazy)
         variable.path = path
         variable.regularizer, variable.constraint = regularizers.get(regularizer), constraints.get(constraint)
         self._variables[name] = variable

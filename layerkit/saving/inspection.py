@@ -32,7 +32,8 @@ def inspected(path: str | os.PathLike[str]) -> str:
         size = file.seek(0, 2)
         suffix, place = Path(path).suffix, Place(str(path))
         if suffix == SUFFIX:
-            lines = [*_model(reader.Contents(file, str(path)), size)]
+            with reader.Contents(file, str(path)) as contents:
+                lines = [*_model(contents, size)]
         else:
             header = tensors.npz(file, place) if suffix == ".npz" else tensors.safetensors(file, 0, size, place)
             lines = [f"{len(header)} arrays, {size:,} bytes", "", *_arrays(header)]

@@ -8,7 +8,6 @@ this text.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 from pathlib import Path
@@ -21,6 +20,7 @@ from layerkit.saving import archive, document, state, table, tensors
 from layerkit.saving.decoding import Decoder
 from layerkit.saving.encoding import Encoder
 from layerkit.saving.place import Place
+from layerkit.saving.sums import SHORT, Sum
 from layerkit.saving.tensors import BYTES, Tensor
 from layerkit.saving.writer import MANIFEST, MODEL, SUFFIX, TRAINING, VERSION, architecture
 from layerkit.xp.registry import backend as find_backend
@@ -30,6 +30,8 @@ from layerkit.xp.state import awaiting
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -43,7 +45,9 @@ _LARGEST_MANIFEST = 2**16
 
 
 class Contents:
-    """The members of a file, which are checked when this is made; each can then be read.
+    """The members of a file, each of which can be read in a ``with`` block.
+
+    Whether they are as they were written is known at its end, or after `verify`: nothing may be kept before.
 
     Raises:
         ModelFormatError: the file is not in layerkit's format, or not as it was written.
@@ -55,13 +59,46 @@ class Contents:
         self.size = file.seek(0, 2)
         found = archive.members(file, self.place)
         self.members = {member.name: member for member in found}
-        self.manifest = self._read_manifest(found)
-        archive.check_form(file, found, self.place)
-        self.header = {
-            member: tensors.safetensors(file, part.start, part.size, self.place.within(member))
-            for member, part in self.members.items()
-            if member in (MODEL[1], TRAINING[1])
-        }
+        self.header: dict[str, dict[str, Tensor]] = {}
+        self._sums: list[tuple[str, str, Sum]] = []
+        self.manifest: dict[str, Any] = {}
+        self._found = found
+
+    def __enter__(self) -> Self:
+        try:
+            self.manifest = self._read_manifest(self._found)
+            archive.check_form(self.file, self._found, self.place)
+            self.header = {
+                member: tensors.safetensors(self.file, part.start, part.size, self.place.within(member))
+                for member, part in self.members.items()
+                if member in (MODEL[1], TRAINING[1])
+            }
+        except Exception:
+            self.verify()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.verify()  # what looks like nonsense may be damage
+
+    def verify(self) -> None:
+        """Refuse members that are not as they were written.
+
+        Raises:
+            ModelFormatError: one is not.
+        """
+        found = [(name, noted, each.hexdigest()) for name, noted, each in self._sums]
+        self._sums.clear()
+        for name, noted, actual in found:
+            self._compare(name, "sha256", noted, actual)
+
+    def _compare(self, member: str, key: str, noted: Any, actual: Any) -> None:
+        if noted != actual:
+            raise self.place.within(member).wrong(
+                f"must be as it was written, with {key} {noted}", f"{actual}", "The file is damaged."
+            )
 
     @property
     def has_training(self) -> bool:
@@ -103,15 +140,14 @@ class Contents:
         for member in found:
             here = place.at("members").at(member.name)
             noted = document.check_object(listed[member.name], here, ("bytes", "crc32", "sha256"))
-            digest = hashlib.sha256()
-            for chunk in archive.chunks(self.file, member):
-                digest.update(chunk)
-            actual = {"bytes": member.size, "crc32": f"{member.crc:08x}", "sha256": digest.hexdigest()}
-            for key, value in actual.items():
-                if noted[key] != value:
-                    raise self.place.within(member.name).wrong(
-                        f"must be as it was written, with {key} {noted[key]}", f"{value}", "The file is damaged."
-                    )
+            self._compare(member.name, "bytes", noted["bytes"], member.size)
+            self._compare(member.name, "crc32", noted["crc32"], f"{member.crc:08x}")
+            self._sums.append((member.name, noted["sha256"], Sum(self.file, member)))
+        # The short ones are read at once, and must be right before they are.
+        short = [each for each in self._sums if self.members[each[0]].size <= SHORT]
+        self._sums = [each for each in self._sums if each not in short]
+        for name, wanted, each in short:
+            self._compare(name, "sha256", wanted, each.hexdigest())
 
     def json(self, member: str) -> Any:
         """Return what a member says."""
@@ -162,13 +198,14 @@ def load(path: str | os.PathLike[str], custom: Any, *, compile: bool, backend: s
     custom = check_custom(custom, "load_model")
     check_flag("load_model", compile=compile)
     target = find_backend(backend)
-    with opened(path, "load_model", SUFFIX) as file:
-        return read(Contents(file, str(path)), custom, target, compiles=compile)
+    with opened(path, "load_model", SUFFIX) as file, Contents(file, str(path)) as contents:
+        return read(contents, custom, target, compiles=compile)
 
 
 def from_image(image: bytes, custom: Mapping[str, Any], backend: Backend) -> Any:
     """Return the model of which `writer.image` made an image."""
-    return read(Contents(io.BytesIO(image), "copy"), custom, backend, compiles=True)
+    with Contents(io.BytesIO(image), "copy") as contents:
+        return read(contents, custom, backend, compiles=True)
 
 
 def from_json(text: str, custom: Any, backend: str | Backend | None) -> Any:
@@ -190,7 +227,7 @@ def read(contents: Contents, custom: Mapping[str, Any], target: Backend, *, comp
     try:
         with use_backend(target):
             model = _architecture(contents.json(MODEL[0]), contents.place.within(MODEL[0]), custom, compiles=compiles)
-            _restore_weights(model, header, contents.fetch(MODEL[1]), place)
+            _read_weights(model, header, contents, place)
             if contents.has_training:
                 _told(contents).restore(model, model.step if compiles else None)
     finally:
@@ -272,6 +309,16 @@ def _restore_weights(
         variable.assign(fetch(header[name]))
 
 
+def _read_weights(model: Any, header: Mapping[str, Tensor], contents: Contents, place: Place) -> None:
+    """Read weights into a model that is made for them: straight into their memory, where the host holds it."""
+    variables = state.weights(model)
+    state.compare(variables, header, place)
+    for name in sorted(variables, key=lambda name: header[name].start):  # as they lie in the file
+        variables[name].make()
+        if not tensors.read_straight(contents.file, header[name], variables[name].array, place):
+            variables[name].assign(contents.fetch(MODEL[1])(header[name]))
+
+
 def _told(contents: Contents) -> state.Told:
     place = contents.place.within(TRAINING[0])
     return state.Told(contents.json(TRAINING[0]), place, contents.header[TRAINING[1]], contents.fetch(TRAINING[1]))
@@ -294,8 +341,7 @@ def load_resumable(path: str | os.PathLike[str], custom: Any, backend: str | Bac
     """
     custom = check_custom(custom, "resume")
     target = find_backend(backend)
-    with opened(path, "resume", SUFFIX) as file:
-        contents = Contents(file, str(path))
+    with opened(path, "resume", SUFFIX) as file, Contents(file, str(path)) as contents:
         _, position = _checkpoint(contents)
         model = read(contents, custom, target, compiles=False)
     place = position.place.at("compile")
@@ -316,8 +362,8 @@ def load_checkpoint(path: str | os.PathLike[str], model: Any, run: Any) -> Posit
         ModelFormatError: the file is damaged, or no checkpoint.
         ArgumentError: it is one of another model or of other data; what differs is listed, and nothing was changed.
     """
-    with opened(path, "fit", SUFFIX) as file:
-        contents = Contents(file, str(path))
+    with opened(path, "fit", SUFFIX) as file, Contents(file, str(path)) as contents:
+        contents.verify()  # before anything is changed
         told, position = _checkpoint(contents)
         now = document.loads(document.dumps(architecture(model, None, Encoder())), contents.place)
         then = document.check_map(contents.json(MODEL[0]), contents.place.within(MODEL[0]))
@@ -370,7 +416,8 @@ def load_weights(path: str | os.PathLike[str], model: Any) -> None:
         if suffix == ".npz":
             header = tensors.npz(file, place)
         elif suffix == SUFFIX:
-            contents = Contents(file, str(path))
+            with Contents(file, str(path)) as contents:
+                pass
             header, place = contents.header[MODEL[1]], place.within(MODEL[1])
         else:
             header = tensors.safetensors(file, 0, file.seek(0, 2), place)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from layerkit.checks import is_a
 from layerkit.saving import archive, document
 
 if TYPE_CHECKING:
@@ -234,6 +235,26 @@ def values(file: BinaryIO, tensor: Tensor, place: Place) -> NDArray[Any]:
     if tensor.dtype == "bool" and raw.max(initial=0) > 1:
         raise place.wrong("must hold truth values, 0 or 1", int(raw.max()))
     return array.astype(tensor.dtype, copy=False)
+
+
+def read_straight(file: BinaryIO, tensor: Tensor, array: Any, place: Place) -> bool:
+    """Read an array of a file into one of NumPy, if that is laid out as the file is; tell whether it is.
+
+    Raises:
+        ModelFormatError: the file has become shorter.
+    """
+    if not is_a(array, np.ndarray):
+        return False
+    target: NDArray[Any] = array
+    if not target.flags.c_contiguous or not target.flags.writeable:
+        return False
+    if tensor.dtype == "bool" or target.dtype != np.dtype(tensor.dtype).newbyteorder("<"):
+        return False
+    file.seek(tensor.start)
+    raw = target.reshape(-1).view(np.uint8)
+    if read_into(file, raw.data) != raw.size:
+        raise place.wrong("must hold the bytes of its arrays", "a file that has become shorter")
+    return True
 
 
 def read_into(file: Any, buffer: memoryview) -> int:

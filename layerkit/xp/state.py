@@ -125,6 +125,7 @@ class Variable(State):
         name: its own name: ``"kernel"``.
         trainable: whether it is a parameter, to be changed by an optimizer.
         xp: the backend that holds it; by default that of `use_backend`.
+        lazy: whether `values`, an array of the backend, stand in for the state until there is need of it.
 
     Raises:
         DataError: `values` are no numbers.
@@ -140,6 +141,7 @@ class Variable(State):
         *,
         trainable: bool = True,
         xp: Backend | None = None,
+        lazy: bool = False,
     ) -> None:
         if dtype is None or xp is None:
             values, dtype, xp = _as_variable(values, dtype, xp)
@@ -147,7 +149,8 @@ class Variable(State):
         if awaited is not None:
             awaited.state(name, tuple(getattr(values, "shape", ())), dtype)
         self.xp = xp
-        self._array = xp.state(values, dtype)
+        self._array = values if lazy else xp.state(values, dtype)
+        self._is_lazy = lazy
         self.shape: tuple[int, ...] = tuple(self._array.shape)
         self.size = math.prod(self.shape)
         self.dtype = dtype
@@ -205,7 +208,13 @@ class Variable(State):
 
     def assign(self, value: Any) -> None:
         """Write new values: see `converted`."""
+        self.make()
         self.xp.assign(self._array, self.converted(value))
+
+    def make(self) -> None:
+        """Have state of its own from now on, if it was made lazily."""
+        if self._is_lazy:
+            self.settle(self.xp, self.xp.state(self._array, self.dtype))
 
     def assign_add(self, value: Any) -> None:
         """Add to the values: see `converted`."""
@@ -222,6 +231,7 @@ class Variable(State):
     def settle(self, xp: Backend, array: Array, flat: Array | None = None, offset: int = 0) -> None:
         """Live in this array from now on, which may lie in a flat one."""
         self.xp, self._array, self.flat, self.offset = xp, array, flat, offset
+        self._is_lazy = False
         note_move()
 
     def cast(self, dtype: str) -> None:
@@ -232,7 +242,8 @@ class Variable(State):
     def place(self, flat: Array, offset: int) -> None:
         """Move into a flat array of the same backend, from `offset` on."""
         view = self.xp.view(flat, offset, offset + self.size, self.shape)
-        self.xp.assign(view, self._array)
+        if awaiting.get() is None:  # else it is about to be read from a file
+            self.xp.assign(view, self._array)
         self.settle(self.xp, view, flat, offset)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
@@ -287,7 +298,8 @@ def _laid_out(variables: Iterable[Variable], xp: Backend) -> list[tuple[Variable
     places: list[tuple[Variable, Array, int]] = []
     for dtype, group in groups.items():
         size = sum(variable.size for variable in group)
-        flat = xp.state(xp.zeros((size,), dtype=getattr(xp, dtype)), dtype)  # of another dtype it would be copied twice
+        # One zero: as many as there are elements would be read from memory of their own.
+        flat = xp.state(xp.broadcast_to(xp.zeros((1,), dtype=getattr(xp, dtype)), (size,)), dtype)
         offset = 0
         for variable in group:
             places.append((variable, flat, offset))
