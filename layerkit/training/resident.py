@@ -89,5 +89,7 @@ class ResidentColumn:
                 self._xp, self.array = self._home(), self._home().asarray(self.on_host())
             if order is None:
                 yield self.part(slice(start, stop))
-            else:
-                yield self._xp.take(self.array, order.on(self._xp)[start:stop], axis=0)
+                continue
+            with self._xp.on_device():
+                batch = self._xp.take(self.array, order.on(self._xp)[start:stop], axis=0)
+            yield batch

@@ -286,6 +286,16 @@ def test_models_on_two_devices_take_turns(cupy, second):
     assert first.evaluate(X, Y, verbose=0) == other.evaluate(X, Y, verbose=0)
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_data_is_kept_on_the_models_own_device(second, monkeypatch, shuffle):
+    monkeypatch.setattr(second, "data_budget", 1 << 20)
+    ours, theirs = (xor(backend, dtype="float64") for backend in (second, "numpy"))
+    for model in (ours, theirs):
+        model.fit(X, Y, batch_size=2, epochs=3, verbose=0, shuffle=shuffle)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-9)
+
+
 def test_what_is_called_by_itself_computes_on_the_device_of_its_arrays(second):
     a, b = second.asarray([[1.0], [2.0]]), second.asarray([[0.0], [4.0]])
     assert second.owns(layerkit.activations.gelu(a))
