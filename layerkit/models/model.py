@@ -614,12 +614,20 @@ class Model(Layer):
                 f"fit: give validation_split, or validation_data. Received: both, validation_split={validation_split}"
             )
         with self._unbuilt_on_failure():
+            if step.optimizer.searches and batch_size is None and is_array(x):
+                batch_size = sys.maxsize
             data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="fit")
             checking = None
             if validation_split:
                 data, checking = data.split(validation_split, validation_batch_size, strategy, self.seed or 0)
             if class_weight is not None:
                 data.weigh_classes(class_weight)
+            if step.optimizer.searches and data.steps != 1:
+                raise ArgumentError(
+                    f"fit: {step.optimizer.name} needs all rows in each step. Received: "
+                    f"{'an unknown number of' if data.steps is None else data.steps} batches an epoch. "
+                    f"Leave out batch_size, or give an iterable of one batch."
+                )
             self.build_for(data.row_shapes()[0])  # so that validation data is checked against the built model
             if validation_data is not None:
                 checking = _validation_data(rules, validation_data, validation_batch_size, batch_size)

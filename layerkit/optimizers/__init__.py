@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from layerkit.optimizers.adamw import AdamW
     from layerkit.optimizers.ftrl import Ftrl
     from layerkit.optimizers.lamb import Lamb
+    from layerkit.optimizers.lbfgs import LBFGS
     from layerkit.optimizers.lion import Lion
     from layerkit.optimizers.multi_optimizer import MultiOptimizer, OptimizerMap
     from layerkit.optimizers.muon import Muon
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _LATER = {
     **{
         name.lower(): (name,)
-        for name in ("Adadelta", "Adafactor", "Adagrad", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion")
+        for name in ("Adadelta", "Adafactor", "Adagrad", "AdamW", "Adamax", "Ftrl", "LBFGS", "Lamb", "Lion")
     },
     **{"muon": ("Muon",), "nadam": ("Nadam",), "schedule_free_adamw": ("ScheduleFreeAdamW",)},
 }
@@ -60,6 +61,7 @@ NAMES = Names[Optimizer](
 get = NAMES.get
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adafactor",

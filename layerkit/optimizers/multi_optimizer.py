@@ -224,4 +224,6 @@ def _checked(optimizer: Any, what: str) -> Optimizer:
         raise ArgumentError(
             f"OptimizerMap: {what} must have an Optimizer, and no MultiOptimizer. Received: {shown(optimizer)}"
         )
+    if optimizer.searches:
+        raise ArgumentError(f"OptimizerMap: {optimizer.name} needs all parameters of a model. Received: it, for {what}")
     return optimizer

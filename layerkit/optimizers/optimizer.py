@@ -76,6 +76,9 @@ class Optimizer(Configurable):
     elementwise: ClassVar[bool] = True
     """Whether the rule treats each element by itself, so that it may run over many parameters at once."""
 
+    searches: ClassVar[bool] = False
+    """Whether a step computes loss and gradient at several points, by `search`: then it needs all rows at once."""
+
     averages_in_place: bool = False
     """Whether parameters and averages have changed places: see `swap_averages`."""
 
@@ -104,6 +107,8 @@ class Optimizer(Configurable):
         self._schedule: LearningRateSchedule | None = None
         self._set_rate(learning_rate)
         self._iterations = Variable(0, "int64", "iterations", trainable=False, xp=self.xp)
+        self.loss = Variable(0.0, "float64", "loss", trainable=False, xp=self.xp)
+        """Where the step puts the loss, for an optimizer that searches."""
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in clips.items() if value is not None}
         if len(given) > 1:
@@ -171,6 +176,14 @@ class Optimizer(Configurable):
             f"{type(self).__name__}: an optimizer must define rule(self, xp, w, g, slots, step_size). Received: none. "
             f"See layerkit.optimizers.SGD for an example."
         )
+
+    def search(self, evaluate: Callable[[], None]) -> None:
+        """Move the parameters, from the loss and gradient where they are, by evaluating these elsewhere.
+
+        Args:
+            evaluate: computes both where the parameters are by then, into `loss` and the vector of gradients.
+        """
+        raise ArgumentError(f"{type(self).__name__}: an optimizer that searches must define search. Received: none.")
 
     # What a user reads and sets.
 

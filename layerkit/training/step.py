@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from layerkit.training.totals import Totals
 from layerkit.training.trouble import say_where
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from layerkit.layers import Layer
     from layerkit.losses import Loss
@@ -108,6 +109,7 @@ class Step:
     def _capture(self) -> None:
         self.training = CapturedStep("train", self._train, self, self.jit_compile)
         self.testing = CapturedStep("test", self._test, self, self.jit_compile)
+        self.trying = CapturedStep("trial", self._try, self, self.jit_compile) if self.optimizer.searches else None
 
     def resolve(self, target_shape: Shape, output_shape: Shape) -> None:
         """Make the metrics, now that the shapes are known which "accuracy" depends on."""
@@ -156,7 +158,7 @@ class Step:
 
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
-        planned: dict[str, Any] = {"_planned": None, "_targets": [], "training": None, "testing": None}
+        planned: dict[str, Any] = {"_planned": None, "_targets": [], "training": None, "testing": None, "trying": None}
         planned |= {"_regularized": {}, "_constrained": [], "_looked": None}
         return {**self.__dict__, **planned}
 
@@ -225,6 +227,8 @@ class Step:
         self.model.check_home()
         self.training.look_again()
         self.testing.look_again()
+        if self.trying is not None:
+            self.trying.look_again()
 
     # The steps.
 
@@ -233,9 +237,19 @@ class Step:
         with self.model.xp.on_device():
             if eagerly:
                 xp = self.model.xp
-                self._train(xp, *[xp.asarray(array) for array in (x, y, sample_weight) if array is not None])
+                arrays = [xp.asarray(array) for array in (x, y, sample_weight) if array is not None]
+                self._train(xp, *arrays)
+                self._search(lambda: self._try(xp, *arrays))
             else:
                 self.training(x, y, sample_weight)
+                if self.trying is not None:
+                    self._search(partial(self.trying, x, y, sample_weight))
+
+    def _search(self, evaluate: Callable[[], None]) -> None:
+        """Let an optimizer try other points."""
+        if self.optimizer.searches:
+            self.optimizer.search(evaluate)
+            self._constrain(self.model.xp)
 
     def test(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Measure one batch, without training."""
@@ -243,7 +257,25 @@ class Step:
             self.testing(x, y, sample_weight)
 
     def _train(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
-        total, (y_pred, mask), gradients = self.gradients(xp, x, y, sample_weight)
+        total, (y_pred, mask) = self._evaluate(xp, x, y, sample_weight)
+        # First, because a metric may find that y does not fit.
+        self._measure(xp, x.shape[0], total, y, y_pred, mask, sample_weight)
+        self.optimizer.update(xp)
+        self._constrain(xp)
+
+    def _constrain(self, xp: Backend) -> None:
+        for variable in self._constrained:
+            xp.assign(variable.value, variable.constraint.call(xp, variable.value))
+
+    def _try(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
+        """Compute loss and gradient where the weights are, and measure nothing."""
+        self._evaluate(xp, x, y, sample_weight)
+
+    def _evaluate(
+        self, xp: Backend, x: Array, y: Array, sample_weight: Array | None
+    ) -> tuple[Array, tuple[Array, Array | None]]:
+        """Put the gradients into the optimizer's vectors; return the loss, the output and its mask."""
+        total, output, gradients = self.gradients(xp, x, y, sample_weight)
         for name, stretch in self._targets:
             gradient, target = gradients.get(name), stretch.value
             if getattr(gradient, "shape", None) != target.shape:
@@ -251,12 +283,9 @@ class Step:
             xp.assign(target, gradient)
         if len(gradients) != len(self._targets):  # gradients of weights that are not trained, or of none
             require_gradients(gradients, {}, self._known)
-        del gradients  # as large as all weights together
-        # First, because a metric may find that y does not fit.
-        self._measure(xp, x.shape[0], total, y, y_pred, mask, sample_weight)
-        self.optimizer.update(xp)
-        for variable in self._constrained:
-            xp.assign(variable.value, variable.constraint.call(xp, variable.value))
+        if self.optimizer.searches:
+            xp.assign(self.optimizer.loss.value, xp.astype(total, xp.float64))
+        return total, output
 
     def gradients(
         self, xp: Backend, x: Array, y: Array, sample_weight: Array | None

@@ -157,7 +157,7 @@ def test_from_the_third_step_on_it_is_replayed_with_the_same_numbers(optimizer):
     assert [passes(lambda: steps(counted, 1)) for _ in range(4)] == [1, 1, 0, 0]
 
 
-@pytest.mark.parametrize("name", sorted({optimizers.get(name).name for name in optimizers.NAMES}))
+@pytest.mark.parametrize("name", sorted({optimizers.get(name).name for name in optimizers.NAMES} - {"lbfgs"}))
 def test_every_optimizer_replays_what_it_does_eagerly(name):
     model = both_ways(lambda model: steps(model, 6), optimizer=lambda: optimizers.get(name))
     assert replays(model)
