@@ -51,7 +51,8 @@ class LBFGS(Optimizer):
         super().__init__(learning_rate, name=name or "lbfgs")
         self.history_size = check_count(self.name, 1, history_size=history_size)
         self.max_evaluations = check_count(self.name, 2, max_evaluations=max_evaluations)
-        self._pairs = Variable(self.xp, 0, "int64", "pairs")  # so far; the newest is at the place of its number
+        # How many there were so far; each is kept at the place of its number.
+        self._pairs = Variable(0, "int64", "pairs", trainable=False, xp=self.xp)
 
     @override
     def active_slots(self) -> tuple[str, ...]:
@@ -83,7 +84,7 @@ class LBFGS(Optimizer):
 
         ::
 
-            w = Variable("numpy", np.array([-1.2, 1.0]), "float64", "w", trainable=True)
+            w = Variable(np.array([-1.2, 1.0]), "float64", "w")
 
             def function():
                 loss, gradient = layerkit.value_and_grad(rosenbrock)(w.value)

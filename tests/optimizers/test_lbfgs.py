@@ -48,7 +48,7 @@ PROBLEMS = {
 
 
 def minimized(xp, function, first, steps, optimizer=None, dtype="float64"):
-    w = Variable(layerkit.backend(xp), np.array(first), dtype, "w", trainable=True)
+    w = Variable(np.array(first), dtype, "w", xp=layerkit.backend(xp))
     gradient_of = layerkit.value_and_grad(function)
 
     def evaluate():
