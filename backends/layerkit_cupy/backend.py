@@ -70,6 +70,12 @@ def _mean(xp: Any, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> An
     return xp.sum(x, axis=axis, keepdims=keepdims) / count
 
 
+def _vecdot(xp: Any, x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """Return the products of vectors as a sum, which a CUDA graph can hold, and CuPy's own call of cuBLAS cannot."""
+    complex_numbers = xp.isdtype(x1.dtype, "complex floating")
+    return xp.sum((xp.conj(x1) if complex_numbers else x1) * x2, axis=axis)
+
+
 class CupyBackend(Backend):
     """CuPy on one CUDA device: ``"cupy:1"`` is the second; ``"cupy"`` is ``"cupy:0"``.
 
@@ -85,7 +91,7 @@ class CupyBackend(Backend):
     expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {
         word: getattr(reference, word)
         for word in ("linear", "linear_grad", "softmax", "log_softmax", "one_hot", "einsum")
-    } | {"mean": _mean}
+    } | {"mean": _mean, "vecdot": _vecdot}
 
     # One kernel each, where the references take several. exp(-x) may overflow to inf, whose reciprocal is right: 0.
     sigmoid: Any = staticmethod(special.expit)
