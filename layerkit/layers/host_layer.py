@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from typing_extensions import override
 
-from layerkit.checks import is_a, shown
+from layerkit.checks import check_count, is_a, shown
 from layerkit.errors import ArgumentError, DataError
 from layerkit.layers.layer import Layer, Shapes
 from layerkit.xp.registry import backend_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from layerkit.xp.backend import Backend
@@ -77,6 +80,24 @@ def as_items(x: Any, name: str) -> NDArray[Any]:
             return np.array(flat, dtype="int64").reshape(items.shape)
         items = next(item for item in flat if not is_a(item, str))
     raise DataError(f"{name} must hold text, or whole numbers. Received: {shown(items)}")
+
+
+def batches_of(data: Any, steps: int | None, name: str) -> Iterator[NDArray[Any]]:
+    """Yield what `adapt` is given: an array or lists, whole, or the batches of an iterable, of which at most `steps`.
+
+    An array of one axis is a column, one item a row; a batch of one axis is a single row.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if steps is not None:
+        check_count(name, 1, steps=steps)
+    whole = is_a(data, list, tuple) or hasattr(data, "shape")
+    if not whole and (is_a(data, str, bytes, dict) or not hasattr(data, "__iter__")):
+        raise DataError(f"{name}: data must be an array, lists, or an iterable of batches. Received: {shown(data)}")
+    for batch in islice([data] if whole else data, steps):
+        items = as_items(batch, f"{name}: data")
+        yield items if items.ndim > 1 else items.reshape(-1, 1) if whole else items.reshape(1, -1)
 
 
 def encoded_items(numbers: NDArray[Any], depth: int, mode: str, dtype: str) -> NDArray[Any]:

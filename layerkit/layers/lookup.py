@@ -12,7 +12,7 @@ from typing_extensions import Unpack, override
 from layerkit.checks import check_count, check_flag, check_name, is_a, is_integer, shown
 from layerkit.errors import ArgumentError, DataError, NotReadyError
 from layerkit.layers.hashing import check_salt, hashed
-from layerkit.layers.host_layer import MODES, HostLayer, as_items, encoded_items
+from layerkit.layers.host_layer import MODES, HostLayer, as_items, batches_of, encoded_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -198,18 +198,11 @@ class IndexLookup(HostLayer):
             raise ArgumentError(
                 f"{self.name}: adapt is for a vocabulary that is not given. Received: vocabulary=… at the start."
             )
-        if steps is not None:
-            check_count("adapt", 1, steps=steps)
-        whole = is_a(data, list, tuple) or hasattr(data, "__array__") or hasattr(data, "shape")
         counts: Counter[Any] = Counter()
         rows_with: Counter[Any] = Counter()
         rows = 0
-        for number, batch in enumerate([data] if whole else data):
-            if steps is not None and number >= steps:
-                break
-            items = self._of_kind(as_items(batch, f"{self.name}: data"), "data")
-            if items.ndim < 2:  # of an array, each item is a row; of a batch, all are one
-                items = items.reshape(-1, 1) if whole else items.reshape(1, -1)
+        for batch in batches_of(data, steps, self.name):
+            items = self._of_kind(batch, "data")
             counts.update(dict(zip(*(part.tolist() for part in np.unique(items, return_counts=True)), strict=True)))
             if self.output_mode == "tf_idf":
                 rows += len(items)

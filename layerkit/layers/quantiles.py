@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerkit.checks import is_a
 from layerkit.errors import DataError
-from layerkit.layers.host_layer import as_items
+from layerkit.layers.host_layer import batches_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,12 +23,8 @@ def boundaries(data: Any, bins: int, epsilon: float, steps: int | None, name: st
         steps: batches to take; None for all.
         name: of the layer, for messages.
     """
-    whole = is_a(data, list, tuple) or hasattr(data, "__array__") or hasattr(data, "shape")
     summary = np.zeros((2, 0), "float32")
-    for number, batch in enumerate([data] if whole else data):
-        if steps is not None and number >= steps:
-            break
-        values = as_items(batch, f"{name}: data")
+    for values in batches_of(data, steps, name):
         if values.dtype.kind not in "iufb":
             raise DataError(f"{name}: data must hold numbers. Received: an array of dtype {values.dtype}")
         if not values.size:

@@ -979,6 +979,11 @@ class Model(Layer):
         """
         from layerkit.models.explain import check_size, explain  # which knows models
 
+        if self._compiled("explain").optimizer.searches:
+            raise ArgumentError(
+                f"explain: a step is shown that computes its gradient once. Received: one of {self.optimizer.name}, "
+                f"which searches. Compile with another optimizer."
+            )
         twin = copy.deepcopy(self)
         step = twin._compiled("explain")
         step.run_eagerly()  # what is shown is each line, as it runs

@@ -196,6 +196,11 @@ def test_what_is_refused():
             "minimize(function, variables).",
         ),
         (
+            lambda: model.explain(X[:2], Y[:2]),
+            "explain: a step is shown that computes its gradient once. Received: one of lbfgs, which searches. Compile "
+            "with another optimizer.",
+        ),
+        (
             lambda: LBFGS(history_size=0),
             "lbfgs: history_size must be an integer of at least 1. Received: history_size=0",
         ),
