@@ -13,6 +13,7 @@
     │   └── GradientMismatch                  a derivative that is not the derivative
     ├── MissingDerivativeError (TypeError)    a function whose derivative is needed and not known
     ├── CaptureError (RuntimeError)           a step that cannot be replayed, though jit_compile=True asks for it
+    ├── NonFiniteError (FloatingPointError)   a step with numbers that are not finite, which was taken back
     ├── TrainingStopped                       the first cause of an error that ended `fit`: which batch it was
     ├── SaveError (OSError)                   a file that could not be written; the one before it is whole
     └── BackendError (RuntimeError)
@@ -116,6 +117,10 @@ class UnsupportedWordError(BackendError, AttributeError):
 
 class CaptureError(LayerkitError, RuntimeError):
     """A step cannot be replayed, and ``compile(jit_compile=True)`` asked for it."""
+
+
+class NonFiniteError(LayerkitError, FloatingPointError):
+    """A step gave NaN or infinity, and ``compile(on_nonfinite="error")`` asked for it; it was taken back."""
 
 
 class NonFiniteWarning(RuntimeWarning):

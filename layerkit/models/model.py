@@ -189,6 +189,7 @@ class Model(Layer):
         run_eagerly: bool = False,
         jit_compile: bool | str = "auto",
         transfer: str = "auto",
+        on_nonfinite: str = "warn",
     ) -> None:
         """Say how to train.
 
@@ -203,6 +204,9 @@ class Model(Layer):
             transfer: what happens to data that lie elsewhere than the model, in `fit`, `evaluate`, `predict`, … or
                 ``model(x)``: "auto" copies them; "warn" does, and says once a call how many bytes; "error" refuses.
                 Predictions, which come to the host, do not count, nor does the loss at an epoch's end.
+            on_nonfinite: what happens where the loss or a weight becomes NaN or infinite in `fit`: "warn" says once
+                where it began, and training goes on; "error" stops, with the weights as they were before that batch;
+                "ignore" does not look.
 
         Raises:
             UnknownNameError: a name is not known; the nearest is suggested.
@@ -214,7 +218,9 @@ class Model(Layer):
             )
         check_flag("compile", run_eagerly=run_eagerly)
         check_name("compile", TRANSFER_CHOICES, transfer=transfer)
+        check_name("compile", ("warn", "error", "ignore"), on_nonfinite=on_nonfinite)
         self._compile_options = {"run_eagerly": run_eagerly, "jit_compile": jit_compile, "transfer": transfer}
+        self._compile_options["on_nonfinite"] = on_nonfinite
         if run_eagerly and jit_compile is True:
             warnings.warn(
                 "compile: a step that runs eagerly is not compiled. Received: run_eagerly=True and jit_compile=True. "
@@ -230,6 +236,7 @@ class Model(Layer):
             _listed(metrics),
             _listed(weighted_metrics),
             False if run_eagerly else jit_compile,
+            on_nonfinite,
         )
 
     @property

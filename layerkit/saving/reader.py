@@ -393,7 +393,7 @@ def load_checkpoint(path: str | os.PathLike[str], model: Any, run: Any) -> Posit
 
 
 # What says nothing about numbers, or may change while training runs: layers are frozen and set free.
-_FREE = (".trainable", "jit_compile", "run_eagerly")
+_FREE = (".trainable", "jit_compile", "run_eagerly", "transfer", "on_nonfinite")
 
 
 def _differences(then: Any, now: Any, path: str) -> list[str]:

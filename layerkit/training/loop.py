@@ -15,6 +15,7 @@ from layerkit.callbacks.history import History
 from layerkit.checks import is_a
 from layerkit.errors import DataError, NotReadyError
 from layerkit.training.data import ArrayData, BatchData, Rows
+from layerkit.training.guard import WINDOW, FiniteGuard
 from layerkit.training.trouble import FiniteWatch, say_when
 from layerkit.xp.foreign import brought
 from layerkit.xp.random import stream_key
@@ -250,6 +251,7 @@ def train(
     model.stop_training = False
     logs: dict[str, float] = {}
     watch = FiniteWatch(step, batches)
+    guard = FiniteGuard(step, 1 if follows_batches else WINDOW) if step.on_nonfinite == "error" else None
     x = y = weight = None
     begun, taken = at, 0  # the epoch in which training was cut off
     outer, model.run = model.run, run
@@ -285,7 +287,11 @@ def train(
                     step.look_again()
                     step.plan()
                     x, y, weight = _here(step, x, y, weight)
+                if guard is not None:
+                    guard.before(x, y, weight)
                 step.train(x, y, weight)
+                if guard is not None:
+                    guard.after(epoch, index)
                 if follows_batches:
                     batch_logs = BatchLogs(step.logs)
                     callbacks("on_train_batch_end", index, logs=batch_logs)
@@ -293,12 +299,16 @@ def train(
                 if progress.clock() >= progress.due:
                     progress.draw(index + 1, step.logs)
                 if interrupt.pressed:
+                    if guard is not None:
+                        guard.check(epoch, index)
                     run.flush(epoch, index + 1)
                     interrupt.check()
                 done = index + 1
                 if model.stop_training:
                     break
             done = None
+            if guard is not None:
+                guard.check(epoch, index)
             epoch_logs = step.logs() if begun is None or begun.logs is None else dict(begun.logs)
             begun, taken = None, 0
             watch.end_epoch(epoch, epoch_logs["loss"])

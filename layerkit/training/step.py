@@ -77,6 +77,7 @@ class Step:
         metrics: Sequence[Any],
         weighted_metrics: Sequence[Any],
         jit_compile: bool | str = False,
+        on_nonfinite: str = "warn",
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -98,6 +99,7 @@ class Step:
         names = _names(metrics, weighted_metrics)
         self.names = names if loss is not None else names[1:]
         self._totals = Totals(dict(zip(self.names, self.all_metrics, strict=False)))
+        self.on_nonfinite = on_nonfinite
         self.jit_compile = jit_compile
         self._capture()
 

@@ -133,8 +133,9 @@ class FiniteWatch:
 
     def __init__(self, step: Step, batches: Batches) -> None:
         self._step, self._batches = step, batches
-        self._warned = False
-        self.due = 0.0
+        idle = step.on_nonfinite != "warn"
+        self._warned = idle
+        self.due = math.inf if idle else 0.0
         """The time of the next copy."""
         self._copy: Copy | None = None
         self._of = 0, 0  # the epoch at whose start the copy was taken, and the number of its pass
@@ -173,7 +174,7 @@ class FiniteWatch:
         )
 
     def _state_now(self) -> str:
-        named = [repr(name) for name, weight in self._step.model.named_weights().items() if not _is_finite(weight)]
+        named = [repr(name) for name, weight in self._step.model.named_weights().items() if not is_finite(weight)]
         if not named:
             return "All weights are finite still."
         return f"Not finite now: {', '.join(named)}."
@@ -200,9 +201,9 @@ class FiniteWatch:
         step, xp = self._step, self._step.model.xp
         first, number = self._of
         for name, weight in step.model.named_weights().items():
-            if not _is_finite(weight):
+            if not is_finite(weight):
                 return f"{name} was not finite before epoch {first + 1}."
-        lookout = _Lookout(step)
+        lookout = Lookout(step)
         for epoch in range(first, last + 1):
             step.reset()
             for batch, arrays in enumerate(self._batches.again(number + epoch - first)):
@@ -268,7 +269,7 @@ def stretches(xp: Backend, *states: Any) -> Generator[tuple[Any, ...]]:
             yield tuple([xp.view(state, start, stop, (stop - start,)) for state in states])
 
 
-class _Lookout:
+class Lookout:
     """Looks at all that passes between the layers, the loss and the optimizer in one step."""
 
     def __init__(self, step: Step) -> None:
@@ -352,5 +353,6 @@ def _finite(xp: Any, array: Any) -> Any:
     return xp.all(xp.isfinite(array))
 
 
-def _is_finite(weight: Variable) -> bool:
+def is_finite(weight: Variable) -> bool:
+    """Tell whether all elements are finite; those of integers are."""
     return weight.dtype not in ("float32", "float64") or bool(weight.xp.to_numpy(_finite(weight.xp, weight.value)))

@@ -86,8 +86,9 @@ def load_copy(model: Any) -> Any:
 
 def interrupts(count: int) -> int:
     """Interrupt so many trainings at random moments, resume them, and return how many do not end as they should."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored in what a shell runs behind
     expected = compiled()
-    expected.fit(X, Y, batch_size=8, epochs=30, validation_split=0.2, verbose=0)
+    expected.fit(X, Y, batch_size=8, epochs=12, validation_split=0.2, verbose=0)
     wanted, bad, steps = digest(expected), 0, 0
     for number in range(count):
         draw = random.Random(number)
@@ -95,14 +96,14 @@ def interrupts(count: int) -> int:
             ends: list[int] = []
             tells = LambdaCallback(on_train_end=lambda logs, ends=ends: ends.append(1))
             model = compiled()
-            delay_s = draw.uniform(1e-3, 0.12)
+            delay_s = draw.uniform(1e-3, 0.06)
             timer = threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGINT))
             begins = LambdaCallback(on_train_begin=lambda logs, timer=timer: timer.start())
             backup = BackupAndRestore(folder, save_freq=20)
             interrupted = False
             try:
                 try:
-                    options = {"batch_size": 8, "epochs": 30, "validation_split": 0.2, "verbose": 0}
+                    options = {"batch_size": 8, "epochs": 12, "validation_split": 0.2, "verbose": 0}
                     model.fit(X, Y, callbacks=[tells, begins, backup], **options)
                     timer.join()
                     time.sleep(1e-3)
@@ -119,7 +120,7 @@ def interrupts(count: int) -> int:
                 bad += 1
                 print(f"  interrupt {number}, after {delay_s:.4f} s: {len(ends)} ends, {digest(model) == wanted}")
     print(f"interrupts: {count - bad} of {count} usable and equal at the end; {steps} of them interrupted and resumed")
-    return bad
+    return bad + (steps < count / 4)  # or else nothing was tried
 
 
 def resources() -> tuple[float, int, int]:
