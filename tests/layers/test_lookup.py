@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layerkit import Sequential, use_backend
+from layerkit import Sequential, load_model, use_backend
 from layerkit.errors import ArgumentError, DataError, NotReadyError
 from layerkit.layers import Dense, Discretization, Hashing, IntegerLookup, ReLU, SpectralNormalization, StringLookup
 from layerkit.layers.fingerprints import fingerprint64, siphash
@@ -203,14 +203,17 @@ def test_adapt_finds_the_boundaries_of_keras(xp, number):
         np.testing.assert_array_equal(xp.to_numpy(copied(layer)(xp.asarray(x))), expected)
 
 
-def test_a_discretization_that_was_adapted_stands_in_a_model(xp):
+def test_a_discretization_that_was_adapted_stands_in_a_model(xp, tmp_path):
     x = np.random.default_rng(0).standard_normal((100, 2)).astype("float32")
     layer = Discretization(num_bins=4, output_mode="one_hot")
     layer.adapt(x)
     model = Sequential([layer, Dense(1)], backend=xp)
     model.compile("sgd", "mse", jit_compile=True)
     model.fit(x, np.zeros((100, 2, 1)), epochs=2, verbose=0)
-    np.testing.assert_allclose(model.predict(x, verbose=0), pickle.loads(pickle.dumps(model)).predict(x, verbose=0))
+    model.save(tmp_path / "m.layerkit")
+    for again in (load_model(tmp_path / "m.layerkit"), pickle.loads(pickle.dumps(model))):
+        assert again.layers[0].bin_boundaries == layer.bin_boundaries
+        np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-6)
 
 
 def said(function):

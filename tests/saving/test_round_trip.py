@@ -276,7 +276,9 @@ ARGUMENTS: dict[str, Any] = {
     **dict.fromkeys(
         ("units", "filters", "num_heads", "key_dim", "output_dim", "input_dim", "n", "groups", "max_length"), 3
     ),
-    **dict.fromkeys(("kernel_size", "size", "target_height", "target_width", "num_classes", "num_tokens"), 2),
+    **dict.fromkeys(
+        ("kernel_size", "size", "target_height", "target_width", "num_classes", "num_tokens", "num_bins"), 2
+    ),
     **dict.fromkeys(("rate", "stddev", "recall", "precision", "specificity", "sensitivity"), 0.5),
     **dict.fromkeys(("function", "fn"), squared),
     "activation": "relu",
@@ -284,7 +286,6 @@ ARGUMENTS: dict[str, Any] = {
     "decay_steps": 100,
     "default_optimizer": SGD(0.1),
     "axes": -1,
-    "bin_boundaries": [0.0, 1.0],
     "dims": (2, 1),
     "equation": "ab,bc->ac",
     "output_shape": 4,
@@ -295,6 +296,7 @@ ARGUMENTS: dict[str, Any] = {
     "target_class_ids": [0, 1],
     "target_shape": (3, 1),
     "threshold": 0.5,
+    "layers.Discretization": {"bin_boundaries": [0.0, 1.0]},
     "layers.Input": {"shape": (3,)},
     "models.Sequential": {"seed": 1},
     "optimizers.MultiOptimizer": {"optimizer_map": falling},
