@@ -106,21 +106,22 @@ class Products:
             and a.size > 0
             and b.size > 0
             and a.ndim >= 1
-            and (b.ndim == 2 or (a.ndim == b.ndim >= 3 and a.shape[:-2] == b.shape[:-2]))
-            and max(a.size, b.size, a.size // a.shape[-1] * b.shape[-1]) < LARGEST
+            and (b.ndim in (1, 2) or (a.ndim == b.ndim >= 3 and a.shape[:-2] == b.shape[:-2]))
+            and max(a.size, b.size, a.size // a.shape[-1] * (b.shape[-1] if b.ndim > 1 else 1)) < LARGEST
         )
 
     def __call__(self, a: Any, b: Any, precision: str = "float32", out: Any = None) -> Any:
         """Return ``a @ b``, where `takes` says that it can be had; written into `out`, row by row, if that is given.
 
         Shapes:
-            a: (..., m, k). b: (k, n), or (..., k, n). result: (..., m, n).
+            a: (..., m, k). b: (k, n), or (..., k, n). result: (..., m, n). Where b is (k,), the result is (..., m).
         """
+        right = b if b.ndim > 1 else b.reshape(-1, 1)
         stack = a.shape[:-2] if b.ndim > 2 else ()
         rows = a.reshape(*stack, -1, a.shape[-1])  # no copy, unless their rows do not lie in one distance
         if out is None:
-            out = cupy.empty((*a.shape[:-1], b.shape[-1]), dtype=a.dtype)
-        result, right = out.reshape(*stack, -1, b.shape[-1]), b
+            out = cupy.empty((*a.shape[:-1], *(b.shape[-1:] if b.ndim > 1 else ())), dtype=a.dtype)
+        result = out.reshape(*stack, -1, right.shape[-1])
         if stack:
             rows, right, result = (array.reshape(-1, *array.shape[-2:]) for array in (rows, b, result))
         self._multiply(_as_columns(rows), _as_columns(right), result, precision)

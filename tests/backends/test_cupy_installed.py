@@ -299,9 +299,9 @@ def test_a_step_is_planned_over_real_arrays():
     from layerkit_cupy.stages import Stages
 
     numpy = layerkit.backend("numpy")
-    flat = Variable(numpy, np.zeros(14), "float32", "flat")
+    flat = Variable(np.zeros(14), "float32", "flat", trainable=False, xp=numpy)
     kernel, bias = Stretch(numpy, flat.array, 0, 12, (4, 3), "kernel"), Stretch(numpy, flat.array, 12, 14, (2,), "bias")
-    slot = Variable(numpy, np.zeros((4, 3)), "float32", "slot")
+    slot = Variable(np.zeros((4, 3)), "float32", "slot", trainable=False, xp=numpy)
 
     def step(xp, x):
         gradient = xp.matmul(x.T, xp.maximum(xp.matmul(x, kernel.value), 0.0))

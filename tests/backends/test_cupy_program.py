@@ -575,10 +575,21 @@ def test_products_of_stacks(cupy, a, b):
         np.testing.assert_array_equal(cupy.to_numpy(cupy.products(cupy.asarray(x), turned)), x @ y)
 
 
+@pytest.mark.parametrize(("a", "b"), [((2, 3), (3,)), ((4,), (4,)), ((2, 3, 4), (4,)), ((1, 1), (1,))])
+def test_products_with_a_vector(cupy, a, b):
+    x, y = (np.arange(1.0, np.prod(shape) + 1).reshape(shape) for shape in (a, b))
+    with cupy.on_device():
+        for vector, expected in ((cupy.asarray(y), x @ y), (cupy.flip(cupy.asarray(y)), x @ y[::-1])):
+            assert cupy.products.takes(cupy.asarray(x), vector)
+            found = cupy.to_numpy(cupy.products(cupy.asarray(x), vector))
+            assert found.shape == expected.shape
+            np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "dtypes"),
     [
-        ((2, 3), (3,), "ff"),
+        ((3,), (2, 3, 4), "ff"),
         ((2, 3), (3, 4), "fd"),
         ((2, 3), (3, 4), "ii"),
         ((0, 3), (3, 4), "ff"),
