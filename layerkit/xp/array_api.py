@@ -99,8 +99,8 @@ class ArrayApiBackend(Backend):
         if inspect is None:
             return (None,)
         found = inspect()
-        default = found.default_device()
-        return (default, *(place for place in found.devices() if place != default))
+        default = found.default_device()  # None, say some, and mean that it is not chosen yet
+        return sorted(found.devices(), key=lambda place: place != default)
 
     @classmethod
     def device_name(cls, place: Any) -> str:
