@@ -23,6 +23,10 @@ _FLOATING = frozenset(("empty", "eye", "fftfreq", "linspace", "ones", "rfftfreq"
 """Creation words that make floating-point numbers where they are told no dtype."""
 
 
+_HOST_MEMORY = (1, 3)
+"""DLPack's device types of the host's memory, also where it is pinned."""
+
+
 class ArrayApiBackend(Backend):
     """An array library that follows the Array API standard 2024.12, on one of its devices.
 
@@ -58,6 +62,7 @@ class ArrayApiBackend(Backend):
             setattr(self, word, self._creating(word, getattr(self, word)))
         nothing: Any = self.empty((0,))
         self._array_class: type = type(nothing)
+        self._on_host = nothing.__dlpack_device__()[0] in _HOST_MEMORY
         self._cells = not (_can_be_written(self.zeros((1,))) if self.writable is None else self.writable)
         if self._cells:
             for word in (*words.FUNCTIONS, "result_type", *words.NETWORK_WORDS):
@@ -99,8 +104,9 @@ class ArrayApiBackend(Backend):
         if inspect is None:
             return (None,)
         found = inspect()
-        default = found.default_device()  # None, say some, and mean that it is not chosen yet
-        return sorted(found.devices(), key=lambda place: place != default)
+        default = found.default_device()
+        # JAX says None, and counts it among the devices, for whichever it will choose.
+        return sorted((place for place in found.devices() if place is not None), key=lambda place: place != default)
 
     @classmethod
     def device_name(cls, place: Any) -> str:
@@ -123,6 +129,11 @@ class ArrayApiBackend(Backend):
     @override
     def devices(self) -> Sequence[str]:
         return tuple("cpu" if place is None else self.device_name(place) for place in self.places())
+
+    @property
+    @override
+    def on_host(self) -> bool:
+        return self._on_host
 
     @override
     def owns(self, array: Any) -> bool:
