@@ -7,6 +7,7 @@ from layerkit import (
     callbacks,
     constraints,
     data,
+    dtype_policies,
     errors,
     initializers,
     layers,
@@ -23,6 +24,7 @@ from layerkit.names import loaded_later
 from layerkit.xp import Backend, Variable, backend, backend_names, use_backend
 
 if TYPE_CHECKING:
+    from layerkit import config, mixed_precision
     from layerkit.models.comparison import compare_backends
     from layerkit.program import (
         differentiable,
@@ -37,6 +39,8 @@ __getattr__, __dir__ = loaded_later(
     __name__,
     {
         "models.comparison": ("compare_backends",),
+        "config": ("config",),
+        "mixed_precision": ("mixed_precision",),
         "program": (
             *("differentiable", "grad", "hessian_vector_product", "jacobian", "register_derivative", "value_and_grad"),
         ),
@@ -59,9 +63,11 @@ __all__ = [
     "callbacks",
     "clone_model",
     "compare_backends",
+    "config",
     "constraints",
     "data",
     "differentiable",
+    "dtype_policies",
     "errors",
     "grad",
     "hessian_vector_product",
@@ -71,6 +77,7 @@ __all__ = [
     "load_model",
     "losses",
     "metrics",
+    "mixed_precision",
     "model_from_json",
     "models",
     "optimizers",

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     ("__main__",),  # python -m layerkit
     ("layerkit", "installed"),  # __init__.py: the public surface
-    ("models", "testing", "utils"),
+    ("config", "mixed_precision", "models", "testing", "utils"),
     ("saving",),
     ("training",),
     ("activations", "metrics"),
@@ -23,6 +23,7 @@ LEVELS = (
     ("initializers", "program"),
     ("functions", "nested"),
     ("xp",),
+    ("dtype_policies",),
     ("checks", "configurable"),
     ("changes", "names"),
     ("errors",),

@@ -6,10 +6,13 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
+from typing_extensions import override
+
 from layerkit import constraints, initializers, program, regularizers
 from layerkit.changes import moves, note_move
 from layerkit.checks import check_count, check_flag, check_lengths, check_name, fits, is_a, shown
 from layerkit.configurable import Configurable, parameters
+from layerkit.dtype_policies import HALF, DTypePolicy, check_offered, compute_dtype, policy_name, variable_dtype
 from layerkit.errors import (
     ArgumentError,
     MaskWarning,
@@ -44,6 +47,7 @@ Arrays = Any
 Shapes = Any
 
 FLOAT_DTYPES = ("float32", "float64")
+"""In which layers and losses are judged."""
 
 
 class Home(NamedTuple):
@@ -100,7 +104,8 @@ class Layer(HoldsState, Configurable):
 
     Args:
         name: by default the class's name in snake case, numbered within a model.
-        dtype: of weights and of the computation: "float32" or "float64". By default the model's.
+        dtype: of weights and of the computation: "float32", "float64" or "float16", or a policy such as
+            "mixed_float16" (see `layerkit.dtype_policies`). By default the model's.
         trainable: whether training may change the weights.
         input_shape: shape of one row of x, without the batch; Keras's older way to say what `Input` says.
         input_dim: the same for rows of one axis.
@@ -112,6 +117,15 @@ class Layer(HoldsState, Configurable):
 
     autocast: ClassVar[bool] = True
     """Whether x is converted to the layer's dtype. Layers that read integers (indices) say False."""
+
+    full_precision: ClassVar[bool] = False
+    """Whether the layer computes in float32 where others compute in float16, as Keras's normalizations do."""
+
+    casts_inside: ClassVar[bool] = False
+    """Whether the layers inside bring what they are given to their dtypes themselves."""
+
+    casts: bool
+    """Whether x is brought to the dtype in which the layer computes, and dx back to that of x."""
 
     built: bool
     supports_masking: bool = False
@@ -125,7 +139,9 @@ class Layer(HoldsState, Configurable):
     takes_input_gradient: ClassVar[bool] = False
 
     # Children are attributes too, or items of such; where a layer lives shows in its state.
-    _bookkeeping = frozenset({"built", "declared_input_shape", "_at_home", "_children", "_home", "_input_shape"})
+    _bookkeeping = frozenset(
+        {"built", "casts", "declared_input_shape", "_at_home", "_children", "_home", "_input_shape"}
+    )
 
     _variables: dict[str, Variable]
     _streams: dict[str, RandomStream]
@@ -152,6 +168,7 @@ class Layer(HoldsState, Configurable):
             _children={},
             _home=None,
             _at_home=None,
+            casts=False,
             declared_input_shape=None,
             activity_regularizer=None,
         )
@@ -185,7 +202,7 @@ class Layer(HoldsState, Configurable):
         if name is not None and (not isinstance(name, str) or not name or "/" in name):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentError(f"{kind}: name must be a string, not empty and without '/'. Received: name={name!r}")
         if dtype is not None:
-            dtype = check_float_dtype(dtype, kind)
+            dtype = policy_name(dtype, kind)
         self._name = name
         self._dtype = dtype
         self._trainable = check_flag(kind, trainable=trainable)
@@ -199,6 +216,12 @@ class Layer(HoldsState, Configurable):
             self.declared_input_shape = (check_count(kind, 1, input_dim=input_dim),)
         elif input_shape is not None:
             self.declared_input_shape = check_lengths(kind, 1, input_shape=input_shape)
+
+    @override
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        policy = config.get("dtype")
+        return {**config, "dtype": policy.name} if isinstance(policy, DTypePolicy) else config
 
     # What a subclass gives.
 
@@ -247,7 +270,7 @@ class Layer(HoldsState, Configurable):
 
         (y, own), tape = program.Tape.record_if_wanted(xp, with_penalties, x)
         penalties += own
-        return y, None if tape is None else TapeOfPenalties(tape, own)
+        return y, None if tape is None else TapeOfPenalties(tape, own, penalties)
 
     def backward(
         self, xp: Backend, saved: Any, dy: Arrays, *args: Any, **kwargs: Any
@@ -325,7 +348,7 @@ class Layer(HoldsState, Configurable):
             awaited = awaiting.get()
             if awaited is not None:
                 awaited.probe(lengths)
-            return xp.asarray(xp.zeros(lengths, dtype=getattr(xp, self.dtype)))
+            return xp.asarray(xp.zeros(lengths, dtype=getattr(xp, self.compute_dtype)))
 
         with not_recording(), inference():
             y = self._pair("forward", "(y, saved)", self.run_forward(xp, mapped_shapes(zeros, input_shape)))[0]
@@ -377,7 +400,7 @@ class Layer(HoldsState, Configurable):
         home = self.home
         kind: str = self.dtype if dtype is None else check_name(f"{self.name}/{name}", DTYPES, dtype=dtype)
         if initializer is None:
-            initializer = "glorot_uniform" if kind in FLOAT_DTYPES else "zeros"
+            initializer = "glorot_uniform" if "float" in kind else "zeros"
         path = f"{home.path}/{name}"
         awaited = awaiting.get()
         if awaited is None:
@@ -385,13 +408,15 @@ class Layer(HoldsState, Configurable):
         else:
             awaited.weight(path, shape, kind)
             # Ones, where there are fractions: a layer that divides by the norm of a weight is run on them.
-            one = (home.xp.ones if kind in FLOAT_DTYPES else home.xp.zeros)((), dtype=getattr(home.xp, kind))
+            one = (home.xp.ones if "float" in kind else home.xp.zeros)((), dtype=getattr(home.xp, kind))
             values = home.xp.broadcast_to(one, shape)
         # A file's weights are read into memory that nobody has touched.
         lazy = awaited is not None
         variable = Variable(values, kind, name, trainable=trainable, xp=home.xp, lazy=lazy)
         variable.path = path
         variable.regularizer, variable.constraint = regularizers.get(regularizer), constraints.get(constraint)
+        if trainable and kind == self.variable_dtype != self.compute_dtype and not self.full_precision:
+            variable.compute_dtype = self.compute_dtype
         self._variables[name] = variable
         return variable
 
@@ -437,7 +462,7 @@ class Layer(HoldsState, Configurable):
             if isinstance(item, Layer):
                 self._children[name] = item
                 if self._home is not None:
-                    item.settle(self._home.inside(name, self.dtype))
+                    item.settle(self._home.inside(name, self._policy))
         super().__setattr__(attribute, value)
 
     # What a model and a user read.
@@ -449,10 +474,33 @@ class Layer(HoldsState, Configurable):
 
     @property
     def dtype(self) -> str:
-        """The dtype of weights and of the computation."""
+        """The dtype of weights; as a rule, of the computation too."""
+        return variable_dtype(self._policy)
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of weights."""
+        return variable_dtype(self._policy)
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of the computation, and of the output."""
+        return compute_dtype(self._policy)
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """Both dtypes: the model's, unless the layer was given its own."""
+        return DTypePolicy(self._policy)
+
+    @property
+    def _working_dtype(self) -> str:
+        return "float32" if self.full_precision and self.compute_dtype in HALF else self.compute_dtype
+
+    @property
+    def _policy(self) -> str:
         if self._dtype is not None:
             return self._dtype
-        return "float32" if self._home is None else self._home.dtype
+        return policy_name(None) if self._home is None else self._home.dtype
 
     @property
     def xp(self) -> Backend:
@@ -595,7 +643,7 @@ class Layer(HoldsState, Configurable):
     def home(self) -> Home:
         """Where the layer lives: where its model said, or else on the current backend, with a seed of its own."""
         if self._home is None:
-            self.settle(Home(backend(), "float32", fresh_seed(), self.name))
+            self.settle(Home(backend(), self._policy, fresh_seed(), self.name))
             assert self._home is not None  # noqa: S101 - `settle` has just seen to it
         return self._home
 
@@ -604,8 +652,9 @@ class Layer(HoldsState, Configurable):
         if self.built:
             return
         self._home = home
+        self.casts = not self.casts_inside and any(compute_dtype(name) in HALF for name in (home.dtype, self._policy))
         for name, child in self._children.items():
-            child.settle(home.inside(name, self.dtype))
+            child.settle(home.inside(name, self._policy))
 
     def build_once(self, build: Callable[..., None], input_shape: Shapes) -> None:
         """Run a subclass's `build`, unless that is done; a failed one leaves no weights behind."""
@@ -625,7 +674,7 @@ class Layer(HoldsState, Configurable):
                 f"{self.name}: build needs the shape of x. Received: none. "
                 f"Give build((None, features)), or start the model with an Input."
             )
-        _ = self.home
+        check_offered(self._policy, self.home.xp, self.name)
         try:
             build(self, shape)
         except BaseException:
@@ -656,9 +705,19 @@ class Layer(HoldsState, Configurable):
                 where an error arises on the way (a device that is full, say).
         """
         target = backend(xp)
+        self.check_offered_by(target)
         move(self.variables, target)
         self._live_on(target)
         return self
+
+    def check_offered_by(self, xp: Backend) -> None:
+        """Check that a backend has the dtypes of all layers.
+
+        Raises:
+            BackendUnavailableError: it has not.
+        """
+        for layer in self.walk():
+            check_offered(layer._policy, xp, layer.name)
 
     def _live_on(self, xp: Backend) -> None:
         for layer in self.walk():
@@ -688,11 +747,29 @@ class Layer(HoldsState, Configurable):
 
     def run_forward(self, xp: Backend, x: Arrays, *, training: bool = False, mask: Arrays = None) -> tuple[Arrays, Any]:
         """Call `forward` with the keywords that it takes."""
+        dtypes: Any = None
+        if self.casts:
+            dtypes = mapped(_dtype_of, x)
+            x = self._cast(xp, x, self._working_dtype)
         if mask is not None and self.takes_mask:
             result = self.forward(xp, x, mask=mask, **({"training": training} if self.takes_training else {}))
         else:
             result = self.forward(xp, x, training=training) if self.takes_training else self.forward(xp, x)
-        return result if self.activity_regularizer is None else self.penalized(xp, *result)
+        if self.activity_regularizer is not None:
+            result = self.penalized(xp, *result)
+        if not self.casts:
+            return result
+        y, saved = self._pair("forward", "(y, saved)", result)
+        return self._cast(xp, y, self.compute_dtype), (saved, dtypes, mapped(_dtype_of, y))
+
+    def _cast(self, xp: Backend, x: Arrays, dtype: str) -> Arrays:
+        """Return x with floats in this dtype."""
+        wanted = getattr(xp, dtype)
+
+        def cast(array: Array) -> Array:
+            return xp.astype(array, wanted) if array.dtype != wanted and _is_float(xp, array.dtype) else array
+
+        return mapped(cast, x) if self.autocast else x
 
     def run_masked(
         self, xp: Backend, x: Arrays, mask: Arrays = None, *, training: bool = False
@@ -720,12 +797,19 @@ class Layer(HoldsState, Configurable):
             return y, (saved, None)
         found, gradient = activity_penalties(xp, self.activity_regularizer, y)
         penalties += found
-        return y, (saved, gradient)
+        return y, (saved, mapped(functools.partial(penalties.scaled, xp), gradient))
 
     def run_backward(
         self, xp: Backend, saved: Any, dy: Arrays, *, input_gradient: bool = True
     ) -> tuple[Arrays, dict[str, Array]]:
         """Call `backward` with the keywords that it takes."""
+        if self.casts:
+            saved, dtypes, of_y = saved
+            dx, gradients = self._run_backward(xp, saved, mapped(functools.partial(_as, xp), dy, of_y), input_gradient)
+            return (None if dx is None else mapped(functools.partial(_as, xp), dx, dtypes)), gradients
+        return self._run_backward(xp, saved, dy, input_gradient)
+
+    def _run_backward(self, xp: Backend, saved: Any, dy: Arrays, input_gradient: bool) -> Any:
         if self.activity_regularizer is not None:
             saved, more = saved
             dy = dy if more is None else plus(dy, more)
@@ -760,7 +844,7 @@ class Layer(HoldsState, Configurable):
             xp = owner or self.xp
             x = self._as_input(xp, x, several=several)
             if self._home is None:
-                self.settle(Home(xp, self.dtype, fresh_seed(), self.name))
+                self.settle(Home(xp, self._policy, fresh_seed(), self.name))
             self.build_in_place(of_any_batch(shape_of(x)))
         self.check_home()
         xp = self.xp if self.variables else owner or self.xp
@@ -798,7 +882,11 @@ class Layer(HoldsState, Configurable):
             options: dict[str, Any] = {"training": training} if self.takes_training else {}
             if mask is not None and self.takes_mask:
                 options["mask"] = mask
+            if self.casts:
+                x = self._cast(recorder, x, self._working_dtype)
             y = self.call(recorder, x, **options)
+            if self.casts:
+                y = self._cast(recorder, y, self.compute_dtype)
             if self.activity_regularizer is not None and collected() is not None:
                 self.add_loss(activity_penalties(recorder, self.activity_regularizer, y)[0])
             return y
@@ -848,7 +936,7 @@ class Layer(HoldsState, Configurable):
 
     def _input_dtype(self) -> str | None:
         """Return the dtype to which x is converted; None if it stays as it is."""
-        return self.dtype if self.autocast else None
+        return self.compute_dtype if self.autocast else None
 
     @property
     def index_count(self) -> int | None:
@@ -886,6 +974,23 @@ def _once(build: Callable[..., None]) -> Callable[..., None]:
 def _below(recorder: Recorder, mask: Any) -> Any:
     """Return the value of a mask that is recorded here, as the backend below takes it: it has no derivative."""
     return mask.value if isinstance(mask, RecordedArray) and mask.recorder is recorder else mask
+
+
+def _dtype_of(array: Any) -> Any:
+    return array.dtype
+
+
+def _is_float(xp: Backend, dtype: Any) -> bool:
+    return dtype in (xp.float32, xp.float64) or any(dtype == getattr(xp, name) for name in HALF if hasattr(xp, name))
+
+
+def _as(xp: Backend, gradient: Any, dtype: Any) -> Any:
+    """Return the gradient of an array of this dtype; that of integers is left as it is."""
+    return (
+        gradient
+        if gradient is None or not _is_float(xp, dtype) or gradient.dtype == dtype
+        else xp.astype(gradient, dtype)
+    )
 
 
 def _holds_arrays(x: Any) -> bool:
@@ -932,15 +1037,3 @@ def _check_signature(cls: type[Layer], method: str) -> None:
             f"{cls.__name__}.{method}: a layer's method takes the backend first: {method}(self, {first}). "
             f"Received: {method}({', '.join(names)})"
         )
-
-
-def check_float_dtype(dtype: Any, owner: str) -> str:
-    """Return the dtype's name.
-
-    Raises:
-        ArgumentError: it is not among the float types that weights may have.
-    """
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", str(dtype))
-    if name not in FLOAT_DTYPES:
-        raise ArgumentError(f"{owner}: dtype must be one of {', '.join(FLOAT_DTYPES)}. Received: dtype={dtype!r}")
-    return name

@@ -43,7 +43,7 @@ class GaussianNoise(Layer):
     def forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
         if not training or self.stddev == 0:
             return x, None
-        return x + self.noise.normal(xp, x.shape, self.dtype) * self.stddev, None
+        return x + self.noise.normal(xp, x.shape, self.compute_dtype) * self.stddev, None
 
     @override
     def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
@@ -83,7 +83,7 @@ class GaussianDropout(Layer):
     def forward(self, xp: Backend, x: Array, *, training: bool = False) -> tuple[Array, Any]:
         if not training or self.rate == 0:
             return x, None
-        factor = self.noise.normal(xp, x.shape, self.dtype) * math.sqrt(self.rate / (1.0 - self.rate)) + 1.0
+        factor = self.noise.normal(xp, x.shape, self.compute_dtype) * math.sqrt(self.rate / (1.0 - self.rate)) + 1.0
         return x * factor, factor
 
     @override

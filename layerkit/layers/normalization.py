@@ -43,6 +43,8 @@ class AffineArguments(LayerArguments, total=False):
 class FeatureLayer(Layer):
     """Base of layers with weights along one axis of x, or several: a subclass sets `axis`."""
 
+    full_precision = True
+
     axis: Any
 
     def axes(self, rank: int) -> tuple[int, ...]:

@@ -12,16 +12,35 @@ if TYPE_CHECKING:
     from layerkit.regularizers import Regularizer
     from layerkit.xp.backend import Array, Backend
 
-_collected: ContextVar[list[Array] | None] = ContextVar("layerkit_penalties", default=None)
+
+class Penalties(list[Any]):
+    """Penalties, and the number by which the whole loss is multiplied where its derivative is taken; None for 1."""
+
+    scale: Array | None = None
+
+    def scaled(self, xp: Backend, gradient: Array) -> Array:
+        """Return a derivative of a penalty as one of the loss that is multiplied."""
+        return gradient if self.scale is None else gradient * xp.astype(self.scale, gradient.dtype)
+
+
+_collected: ContextVar[Penalties | None] = ContextVar("layerkit_penalties", default=None)
 
 
 class collecting:  # noqa: N801 - it reads as what it does
-    """Within a ``with`` block, penalties are collected in the list that it gives; elsewhere they are ignored."""
+    """Within a ``with`` block, penalties are collected in the list that it gives; elsewhere they are ignored.
 
-    __slots__ = ("_token",)
+    Args:
+        scale: the number by which the whole loss is multiplied.
+    """
 
-    def __enter__(self) -> list[Array]:
-        penalties: list[Array] = []
+    __slots__ = ("_scale", "_token")
+
+    def __init__(self, scale: Array | None = None) -> None:
+        self._scale = scale
+
+    def __enter__(self) -> Penalties:
+        penalties = Penalties()
+        penalties.scale = self._scale
         self._token = _collected.set(penalties)
         return penalties
 
@@ -29,7 +48,7 @@ class collecting:  # noqa: N801 - it reads as what it does
         _collected.reset(self._token)
 
 
-def collected() -> list[Array] | None:
+def collected() -> Penalties | None:
     """Return where penalties are collected, None if they are not."""
     return _collected.get()
 
@@ -39,10 +58,11 @@ class TapeOfPenalties(NamedTuple):
 
     tape: Tape
     penalties: list[Array]
+    around: Penalties
 
     def seeds(self, xp: Backend, dy: Any) -> Any:
         """Return the derivative of the loss by that result."""
-        return dy, [xp.ones_like(penalty) for penalty in self.penalties]
+        return dy, [self.around.scaled(xp, xp.ones_like(penalty)) for penalty in self.penalties]
 
 
 def activity_penalties(xp: Backend, regularizer: Regularizer, y: Any) -> tuple[list[Array], Any]:

@@ -87,7 +87,7 @@ class Normalization(FeatureLayer):
                 f"{self.name}: mean and variance must be numbers, or of the lengths of axis {self.axis}, {shape}. "
                 f"Received: shape {tuple(array.shape)}"
             )
-        return self.xp.broadcast_to(self.xp.astype(array, getattr(self.xp, self.dtype)), shape)
+        return self.xp.broadcast_to(self.xp.astype(array, getattr(self.xp, self.compute_dtype)), shape)
 
     def adapt(self, data: Any) -> None:
         """Set mean and variance to those of `data`, an array with the batch in front; the layer is built if need be.
@@ -152,7 +152,7 @@ class CategoryEncoding(Layer):
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
         numbers = x if xp.isdtype(x.dtype, "integral") else xp.astype(x, xp.int32)
-        return encoded(xp, numbers, self.num_tokens, self.output_mode, self.dtype), None
+        return encoded(xp, numbers, self.num_tokens, self.output_mode, self.compute_dtype), None
 
     @override
     def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array | None, dict[str, Array]]:
@@ -244,7 +244,7 @@ class Discretization(Layer):
         numbers = xp.reshape(xp.searchsorted(boundaries, flat, side="right"), x.shape)
         if self.output_mode == "int":
             return xp.astype(numbers, x.dtype), x
-        return encoded(xp, numbers, len(self.bin_boundaries) + 1, self.output_mode, self.dtype), x
+        return encoded(xp, numbers, len(self.bin_boundaries) + 1, self.output_mode, self.compute_dtype), x
 
     @override
     def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:

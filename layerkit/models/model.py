@@ -17,6 +17,7 @@ from layerkit.callbacks.backup import Restoring
 from layerkit.callbacks.callback import CallbackList, check_callbacks
 from layerkit.changes import changes
 from layerkit.checks import check_count, check_flag, check_name, check_positive, is_a, is_integer
+from layerkit.dtype_policies import HALF, check_offered
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
 from layerkit.layers.layer import Home, Layer, LayerArguments, Shape, Shapes
 from layerkit.models.summary import printable, summary
@@ -93,7 +94,8 @@ class Model(Layer):
         self.seed = check_seed(seed, type(self).__name__)
         if self.seed is None:
             self.seed = fresh_seed()
-        self.settle(Home(find_backend(backend), "float32", self.seed, ""))
+        self.settle(Home(find_backend(backend), self._policy, self.seed, ""))
+        check_offered(self._policy, self.xp, self.name)
         self.history: History | None = None
         self.turn = Turn()
         self.run: Run | None = None  # the `fit` that is under way
@@ -105,6 +107,11 @@ class Model(Layer):
         self.shuffles = 0  # passes over shuffled data so far
 
     # Declaring.
+
+    @override
+    def get_config(self) -> dict[str, Any]:
+        # The policy that was the current one need not be that where the model is made again.
+        return {**super().get_config(), **({} if self._policy == "float32" else {"dtype": self._policy})}
 
     @property
     def layers(self) -> list[Layer]:
@@ -170,6 +177,7 @@ class Model(Layer):
     def to(self, xp: str | Backend) -> Self:
         """Move everything to another backend: weights, optimizer slots, totals of metrics, and random state."""
         target, step = find_backend(xp), self._step
+        self.check_offered_by(target)
         held = [] if step is None else step.held()
         move([*self.variables, *held], target, together=self._packed())
         self._live_on(target)
@@ -190,6 +198,7 @@ class Model(Layer):
         jit_compile: bool | str = "auto",
         transfer: str = "auto",
         on_nonfinite: str = "warn",
+        auto_scale_loss: bool = True,
     ) -> None:
         """Say how to train.
 
@@ -207,6 +216,8 @@ class Model(Layer):
             on_nonfinite: what happens where the loss or a weight becomes NaN or infinite in `fit`: "warn" says once
                 where it began, and training goes on; "error" stops, with the weights as they were before that batch;
                 "ignore" does not look.
+            auto_scale_loss: whether the optimizer of a model whose dtype is "mixed_float16" is put into a
+                `LossScaleOptimizer`.
 
         Raises:
             UnknownNameError: a name is not known; the nearest is suggested.
@@ -217,10 +228,12 @@ class Model(Layer):
                 f"compile: jit_compile must be 'auto', True or False. Received: jit_compile={jit_compile!r}"
             )
         check_flag("compile", run_eagerly=run_eagerly)
+        check_flag("compile", auto_scale_loss=auto_scale_loss)
         check_name("compile", TRANSFER_CHOICES, transfer=transfer)
         check_name("compile", ("warn", "error", "ignore"), on_nonfinite=on_nonfinite)
         self._compile_options = {"run_eagerly": run_eagerly, "jit_compile": jit_compile, "transfer": transfer}
         self._compile_options["on_nonfinite"] = on_nonfinite
+        self._compile_options["auto_scale_loss"] = auto_scale_loss
         if run_eagerly and jit_compile is True:
             warnings.warn(
                 "compile: a step that runs eagerly is not compiled. Received: run_eagerly=True and jit_compile=True. "
@@ -228,6 +241,8 @@ class Model(Layer):
                 stacklevel=2,
             )
         made = optimizers.get(optimizer)
+        if auto_scale_loss and self._policy == "mixed_float16":
+            made = made if isinstance(made, optimizers.LossScaleOptimizer) else optimizers.LossScaleOptimizer(made)
         self._inference = None
         self._step = Step(
             self,
@@ -372,6 +387,11 @@ class Model(Layer):
     # Training.
 
     @property
+    def loss_dtype(self) -> str:
+        """The dtype of the loss, of targets, and of outputs where they are compared with them: float32 at least."""
+        return "float32" if self.compute_dtype in HALF else self.compute_dtype
+
+    @property
     def _transfer(self) -> str:
         return self._compile_options.get("transfer", "auto")
 
@@ -380,7 +400,7 @@ class Model(Layer):
 
     def _rules(self, loss: Loss | None, caller: str = "predict") -> Rules:
         return Rules(
-            dtype=self.dtype,
+            dtype=self.loss_dtype,
             output_shape=self._output_for,
             loss=loss,
             input_dtype=self._input_dtype(),

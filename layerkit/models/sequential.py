@@ -42,6 +42,8 @@ class Sequential(Model):
         ArgumentError: an item is no layer, or two layers have one name.
     """
 
+    casts_inside = True
+
     def __init__(
         self,
         layers: Iterable[Layer | Input] | Layer | Input | None = None,
@@ -135,7 +137,7 @@ class Sequential(Model):
             layer._name = f"{layer.name}_{number}"
         elif layer._name is None:
             layer._name = layer.name
-        layer.settle(self.home.inside(layer.name, self.dtype))
+        layer.settle(self.home.inside(layer.name, self._policy))
         self._children[layer.name] = layer
 
     def pop(self, rebuild: bool = True) -> Layer | None:
@@ -166,7 +168,7 @@ class Sequential(Model):
                     f"{layer.name}: x must have the rows that input_shape says, {layer.declared_input_shape}. "
                     f"Received: rows of shape {shape[1:]}"
                 )
-            if layer.dtype != self.dtype:
+            if layer.dtype != self.dtype and "float64" in (layer.dtype, self.dtype):
                 raise ArgumentError(
                     f"{layer.name}: a layer must have the dtype of its model, {self.dtype}. "
                     f"Received: dtype={layer.dtype!r}. Give the model that dtype instead."
@@ -237,7 +239,7 @@ class Sequential(Model):
                 shape = getattr(x, "shape", None) or shape_of(x)  # between two layers there may be several arrays
                 if mask is not None or layer.computes_mask:
                     x, saved, mask = layer.run_masked(xp, x, mask, training=training)
-                elif layer.activity_regularizer is not None:
+                elif layer.activity_regularizer is not None or layer.casts:
                     x, saved = layer.run_forward(xp, x, training=training)
                 elif layer.takes_training:
                     x, saved = layer.forward(xp, x, training=training)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from layerkit.layers import Layer
     from layerkit.xp import Variable
 
-BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint64": 8, "bool": 1}
+BYTES = {"float16": 2, "float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint64": 8, "bool": 1}
 
 
 def table(rows: list[tuple[str, ...]], head: tuple[str, ...], right: tuple[int, ...] = ()) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from layerkit.optimizers.lamb import Lamb
     from layerkit.optimizers.lbfgs import LBFGS
     from layerkit.optimizers.lion import Lion
+    from layerkit.optimizers.loss_scale_optimizer import LossScaleOptimizer
     from layerkit.optimizers.multi_optimizer import MultiOptimizer, OptimizerMap
     from layerkit.optimizers.muon import Muon
     from layerkit.optimizers.nadam import Nadam
@@ -39,9 +40,9 @@ _LATER = {
     **{"muon": ("Muon",), "nadam": ("Nadam",), "schedule_free_adamw": ("ScheduleFreeAdamW",)},
 }
 # These take arguments, and so have no names that stand for them.
-_OF_SEVERAL = ("MultiOptimizer", "OptimizerMap")
+_OF_OTHERS = {"multi_optimizer": ("MultiOptimizer", "OptimizerMap"), "loss_scale_optimizer": ("LossScaleOptimizer",)}
 
-_load, __dir__ = loaded_later(__name__, {**_LATER, "multi_optimizer": _OF_SEVERAL})
+_load, __dir__ = loaded_later(__name__, {**_LATER, **_OF_OTHERS})
 
 
 def __getattr__(name: str) -> Any:
@@ -72,6 +73,7 @@ __all__ = [
     "Ftrl",
     "Lamb",
     "Lion",
+    "LossScaleOptimizer",
     "MultiOptimizer",
     "Muon",
     "Nadam",

@@ -16,7 +16,7 @@ from layerkit.optimizers.optimizer import Optimizer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from layerkit.xp.backend import Backend
+    from layerkit.xp.backend import Array, Backend
     from layerkit.xp.state import State, Variable
 
 
@@ -145,7 +145,7 @@ class MultiOptimizer(Optimizer):
 
     @override
     def active_slots(self) -> tuple[str, ...]:
-        return tuple([name for optimizer in self.optimizers for name in optimizer.active_slots()])
+        return tuple([name for optimizer in self.optimizers for name in optimizer.all_slots()])
 
     @override
     def build(self, variables: Iterable[Variable]) -> None:
@@ -184,10 +184,14 @@ class MultiOptimizer(Optimizer):
         self._gradients = [self.gradient(variable) for variable in variables]
 
     @override
-    def update(self, xp: Backend) -> None:
-        xp.assign_add(self._iterations.value, 1)
+    def gradient_vectors(self) -> list[State]:
+        return [vector for optimizer in self.optimizers for vector in optimizer.gradient_vectors()]
+
+    @override
+    def update(self, xp: Backend, finite: Array | None = None) -> None:
+        xp.assign_add(self._iterations.value, 1 if finite is None else xp.astype(finite, xp.int64))
         for optimizer in self.optimizers:
-            optimizer.update(xp)
+            optimizer.update(xp, finite)
 
     @override
     def exclude_from_weight_decay(

@@ -82,6 +82,9 @@ class Optimizer(Configurable):
     averages_in_place: bool = False
     """Whether parameters and averages have changed places: see `swap_averages`."""
 
+    scales_loss: ClassVar[bool] = False
+    """Whether it wants gradients of a loss that is multiplied by `loss_scale`."""
+
     # What is planned follows from the parameters and the vectors.
     _bookkeeping = frozenset(
         {"averages_in_place", "built", "_gradients", "_offsets", "_parameters", "_places", "_segments"}
@@ -299,8 +302,7 @@ class Optimizer(Configurable):
         """Return all arrays that it holds: the state, and the vectors in which gradients are put."""
         return [*self.variables, *[vectors["gradient"] for vectors in self._vectors.values()]]
 
-    @property
-    def _slots(self) -> tuple[str, ...]:
+    def all_slots(self) -> tuple[str, ...]:
         """The slots of the rule, and those that averages and sums of gradients need."""
         average = ("average",) if self.use_ema else ()
         total = ("gradient_accumulator",) if self.gradient_accumulation_steps else ()
@@ -313,7 +315,7 @@ class Optimizer(Configurable):
         variables = list(variables)
         fresh = [variable for variable in variables if variable not in self._offsets]
         self._follow(variables)
-        active = self._slots
+        active = self.all_slots()
         if (
             self.built
             and not fresh
@@ -431,14 +433,34 @@ class Optimizer(Configurable):
         steps = self.gradient_accumulation_steps
         return None if steps is None else xp.remainder(self._iterations.value, steps) == 0
 
-    def update(self, xp: Backend) -> None:
-        """Take one step, from the gradient vector as it stands, over the planned parameters."""
-        xp.assign_add(self._iterations.value, 1)
+    def gradient_vectors(self) -> list[State]:
+        """Return the gradients of the planned parameters, in as few pieces as there are."""
+        return [segment.gradient for segment in self._segments]
+
+    def loss_scale(self, xp: Backend) -> Array | None:
+        """Return the number by which the loss is multiplied whose gradients `update` takes; None for 1."""
+        return None
+
+    def update(self, xp: Backend, finite: Array | None = None) -> None:
+        """Take one step, from the gradient vector as it stands, over the planned parameters.
+
+        Args:
+            xp: the backend, or its recorder.
+            finite: where it is False, all state stays as it is; gradients must be finite all the same. None is True.
+        """
+        own = (
+            [] if finite is None else [(state, xp.astype(state.value, state.value.dtype)) for state in self.own_state()]
+        )
+        xp.assign_add(self._iterations.value, 1 if finite is None else xp.astype(finite, xp.int64))
         due = self.due(xp)
-        if due is not None:
-            self._accumulate(xp, due, self.gradient_accumulation_steps or 1)
+        if finite is not None:
+            due = finite if due is None else xp.logical_and(due, finite)
+        if due is not None and self.gradient_accumulation_steps is not None:
+            self._accumulate(xp, due, self.gradient_accumulation_steps)
         self._clip(xp)
         t = xp.astype(self._iterations.value, xp.float64)
+        if finite is not None:
+            t = xp.maximum(t, 1.0)  # before the first step that is taken, too, formulas hold
         learning_rate = self._learning_rate.value
         if self._schedule is not None:
             learning_rate = xp.asarray(self._schedule.call(xp, t - 1.0), "float64")
@@ -449,15 +471,17 @@ class Optimizer(Configurable):
             states = [state.value for state in (segment.parameters, segment.gradient, *segment.slots.values())]
             change = partial(self._change, active, segment)
             if self.elementwise:
-                xp.in_tiles(change, states, (learning_rate, step_size, t, due))
+                xp.in_tiles(change, states, (learning_rate, step_size, t, due, finite))
             else:
-                change(xp, states, (learning_rate, step_size, t, due))
+                change(xp, states, (learning_rate, step_size, t, due, finite))
+        for state, before in own:
+            xp.assign(state.value, xp.where(finite, state.value, before))
 
     def _change(
         self, active: tuple[str, ...], segment: Segment, xp: Backend, states: Sequence[Array], scalars: tuple[Any, ...]
     ) -> None:
         """Change parameters, or a tile of them, and their slots."""
-        learning_rate, step_size, t, due = scalars
+        learning_rate, step_size, t, due, finite = scalars
         w, g, *rest = states
         held = dict(zip(segment.slots, rest, strict=True))
         slots = {name: held[name] for name in active if name in held}
@@ -476,7 +500,7 @@ class Optimizer(Configurable):
         for name, value in changed.items():
             xp.assign(slots[name], value if due is None else xp.where(due, value, slots[name]))
         if self.use_ema:
-            self._average(xp, w, held["average"], t)
+            self._average(xp, w, held["average"], t, finite)
 
     def _accumulate(self, xp: Backend, due: Array, steps: int) -> None:
         """Sum gradients up; at the step that they make, put their mean in the gradient's place, and begin anew."""
@@ -486,11 +510,14 @@ class Optimizer(Configurable):
             xp.assign(held, xp.where(due, xp.zeros_like(total), total))
             xp.assign(g, total / steps)
 
-    def _average(self, xp: Backend, w: Array, average: Array, t: Array) -> None:
+    def _average(self, xp: Backend, w: Array, average: Array, t: Array, finite: Array | None) -> None:
         share = 1.0 - self.ema_momentum * xp.astype(t > 1.0, xp.float64)
+        if finite is not None:
+            share = share * xp.astype(finite, xp.float64)
         xp.assign_add(average, (w - average) * xp.astype(share, w.dtype))
         if self.ema_overwrite_frequency is not None:
-            xp.assign(w, xp.where(xp.remainder(t, self.ema_overwrite_frequency) == 0.0, average, w))
+            now = xp.remainder(t, self.ema_overwrite_frequency) == 0.0
+            xp.assign(w, xp.where(now if finite is None else xp.logical_and(now, finite), average, w))
 
     def _clip(self, xp: Backend) -> None:
         gradients = [segment.gradient.value for segment in self._segments]

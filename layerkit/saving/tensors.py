@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CODES = {
     "bool": "BOOL",
     **{f"{sign}{bits}": f"{sign[0].upper()}{bits}" for sign in ("int", "uint") for bits in (8, 16, 32, 64)},
+    "float16": "F16",
     "float32": "F32",
     "float64": "F64",
 }

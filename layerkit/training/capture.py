@@ -16,6 +16,7 @@ import numpy as np
 
 from layerkit import program as recordings
 from layerkit.changes import changes
+from layerkit.dtype_policies import HALF
 from layerkit.errors import CaptureError, CaptureWarning
 from layerkit.program import active_recorder
 from layerkit.training.trouble import Copy, intercepted, stretches
@@ -331,7 +332,8 @@ def _not_the_same(earlier: Program, program: Program, xp: Backend) -> Refusal | 
 
 def _tolerance(program: Program, xp: Backend) -> float:
     """Return how far rounding may take a result: a sum in float64 of what was computed in float32 is no better."""
-    return 1e-4 if any(spec.dtype == xp.float32 for spec in program.specs) else 1e-10
+    met = {str(spec.dtype).rpartition(".")[2] for spec in program.specs}
+    return 1e-1 if met.intersection(HALF) else 1e-4 if "float32" in met else 1e-10
 
 
 def _close(xp: Backend, a: Any, b: Any, tolerance: float) -> bool:

@@ -80,7 +80,7 @@ class Training:
     def run(self) -> None:
         """Train to the end."""
         self._is_between = False
-        with self._interrupt, overflow_is_right(), contextlib.closing(self._epochs):
+        with self._interrupt, overflow_is_right(self._model.step), contextlib.closing(self._epochs):
             for _ in self._epochs:
                 pass
 
@@ -95,7 +95,7 @@ class Training:
             )
         self._is_between = False
         try:
-            with self._interrupt, overflow_is_right():
+            with self._interrupt, overflow_is_right(self._model.step):
                 self._progress.go_on()
                 epoch, logs = next(self._epochs)
                 self._progress.pause()
@@ -105,7 +105,7 @@ class Training:
 
     def close(self) -> None:
         """End the training, unless it has ended."""
-        with self._interrupt, overflow_is_right():
+        with self._interrupt, overflow_is_right(self._model.step):
             self._epochs.close()
 
     def give_way(self) -> None:

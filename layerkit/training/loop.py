@@ -202,9 +202,10 @@ def row_order(seed: int, rows: int) -> Callable[[int], NDArray[Any]]:
 
 # exp may overflow to inf in a sigmoid, whose reciprocal is the right answer, 0. Said once for all steps: a program that
 # said so itself would spend a twentieth of a small step on it.
-def overflow_is_right() -> np.errstate:
-    """Return the context in which steps are taken."""
-    return np.errstate(over="ignore")
+def overflow_is_right(step: Step | None = None) -> np.errstate:
+    """Return the context in which steps are taken. Where a loss is scaled, infinities and NaN are looked for there."""
+    scaled = step is not None and step.optimizer.scales_loss
+    return np.errstate(over="ignore", invalid="ignore") if scaled else np.errstate(over="ignore")
 
 
 _overflow_is_right = overflow_is_right()
@@ -383,7 +384,8 @@ def on_batch(step: Step, batch: Batch, *, training: bool) -> dict[str, float]:
     with step.model.turn.taken(caller, step.model.name):
         step.look_again()
         step.reset()
-        (step.train if training else step.test)(*batch)
+        with overflow_is_right(step):
+            (step.train if training else step.test)(*batch)
         return step.logs()
 
 

@@ -46,6 +46,8 @@ class Trainable(Protocol):
     @property
     def xp(self) -> Backend: ...
     @property
+    def loss_dtype(self) -> str: ...
+    @property
     def trainable_weights(self) -> list[Variable]: ...
     @property
     def weights(self) -> list[Variable]: ...
@@ -134,7 +136,7 @@ class Step:
     def plan(self) -> None:
         """Prepare for the weights that are trainable now, where they are now."""
         self.model.check_home()
-        slots = self.optimizer.active_slots()  # a momentum that is set later needs its slot
+        slots = self.optimizer.all_slots()  # a momentum that is set later needs its slot
         if self._planned == moves() and self._slots == slots:
             return
         trainable = self.model.trainable_weights
@@ -277,12 +279,13 @@ class Step:
         self, xp: Backend, x: Array, y: Array, sample_weight: Array | None
     ) -> tuple[Array, tuple[Array, Array | None]]:
         """Put the gradients into the optimizer's vectors; return the loss, the output and its mask."""
-        total, output, gradients = self.gradients(xp, x, y, sample_weight)
+        total, output, gradients = self.gradients(xp, x, y, sample_weight, self.optimizer.loss_scale(xp))
         for name, stretch in self._targets:
-            gradient, target = gradients.get(name), stretch.value
+            gradient: Any = gradients.get(name)
+            target = stretch.value
             if getattr(gradient, "shape", None) != target.shape:
                 require_gradients(gradients, {name: target.shape}, self._known)
-            xp.assign(target, gradient)
+            xp.assign(target, as_dtype(xp, gradient, target.dtype))
         if len(gradients) != len(self._targets):  # gradients of weights that are not trained, or of none
             require_gradients(gradients, {}, self._known)
         if self.optimizer.searches:
@@ -290,14 +293,18 @@ class Step:
         return total, output
 
     def gradients(
-        self, xp: Backend, x: Array, y: Array, sample_weight: Array | None
+        self, xp: Backend, x: Array, y: Array, sample_weight: Array | None, scale: Array | None = None
     ) -> tuple[Array, tuple[Array, Array | None], dict[str, Array]]:
-        """Return the loss with all penalties, the output and its mask, and that loss's gradients by name of weight."""
+        """Return the loss with all penalties, the output and its mask, and that loss's gradients by name of weight.
+
+        The gradients are multiplied by `scale`, where it is given. A loss is computed in float32 at least.
+        """
         model, loss = self.model, self.loss
         if loss is None:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
-        with collecting() as penalties:
-            y_pred, saved, mask = model.run_masked(xp, x, training=True)
+        with collecting(scale) as penalties:
+            narrow, saved, mask = model.run_masked(xp, x, training=True)
+        y_pred = as_dtype(xp, narrow, getattr(xp, model.loss_dtype))
         try:
             values, loss_saved = loss.forward(xp, y, y_pred)
             total, dvalues = loss.reduce(xp, y, values, sample_weight, mask)
@@ -307,6 +314,7 @@ class Step:
             raise
         if getattr(dy, "shape", None) != y_pred.shape:
             raise _wrong_loss(loss, dy, y_pred.shape)
+        dy = as_dtype(xp, penalties.scaled(xp, dy), narrow.dtype)
         gradients = model.run_backward(xp, saved, dy, input_gradient=False)[1]
         regularized = self._with_regularizers()
         if regularized:
@@ -315,12 +323,13 @@ class Step:
             penalty, dweight = variable.regularizer.penalty_and_gradient(xp, variable.value)
             penalties.append(penalty)
             if name in gradients:  # where it is not, who asks for it will say so
-                gradients[name] = gradients[name] + dweight
+                gradients[name] = gradients[name] + penalties.scaled(xp, dweight)
         return total_penalty(xp, total, penalties), (y_pred, mask), gradients
 
     def _test(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
         with inference(), collecting() as penalties:
             y_pred, _, mask = self.model.run_masked(xp, x, training=False)
+        y_pred = as_dtype(xp, y_pred, getattr(xp, self.model.loss_dtype))
         total: Any = 0.0
         if self.loss is not None:
             try:
@@ -421,6 +430,11 @@ class Inference:
     def _predict(self, xp: Backend, x: Array) -> Array:
         with inference():
             return self.model.run_forward(xp, x, training=False)[0]
+
+
+def as_dtype(xp: Backend, array: Array, dtype: Any) -> Array:
+    """Return an array in this dtype: itself, if it is."""
+    return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
 def _names(metrics: Sequence[Any], weighted_metrics: Sequence[Any]) -> list[str]:

@@ -355,4 +355,4 @@ def _finite(xp: Any, array: Any) -> Any:
 
 def is_finite(weight: Variable) -> bool:
     """Tell whether all elements are finite; those of integers are."""
-    return weight.dtype not in ("float32", "float64") or bool(weight.xp.to_numpy(_finite(weight.xp, weight.value)))
+    return "float" not in weight.dtype or bool(weight.xp.to_numpy(_finite(weight.xp, weight.value)))

@@ -106,7 +106,7 @@ class Backend(ABC):
         self.namespace = namespace
         self.device = device
         # As attributes of the instance, array words cost one dictionary look-up. What the class defines, it replaces.
-        for word in words.ARRAY_WORDS:
+        for word in (*words.ARRAY_WORDS, *words.HALF_DTYPES):
             if hasattr(namespace, word) and not hasattr(type(self), word):
                 setattr(self, word, getattr(namespace, word))
 

@@ -89,9 +89,13 @@ class RandomStream:
 
     def uniform(self, xp: Backend, shape: tuple[int, ...], dtype: str = "float32") -> Array:
         """Draw from the uniform distribution on [0, 1): multiples of 2⁻²⁴, which both float types hold exactly."""
+        if dtype not in ("float32", "float64"):  # as many bits as they hold
+            return xp.astype(xp.bitwise_right_shift(self.bits(xp, shape), 24), getattr(xp, dtype)) * 2.0**-8
         return xp.astype(xp.bitwise_right_shift(self.bits(xp, shape), 8), getattr(xp, dtype)) * 2.0**-24
 
     def normal(self, xp: Backend, shape: tuple[int, ...], dtype: str = "float32") -> Array:
         """Draw from the standard normal distribution, by the transform of Box and Muller (1958)."""
+        if dtype not in ("float32", "float64"):  # in which 1 - u may be 0
+            return xp.astype(self.normal(xp, shape), getattr(xp, dtype))
         radius = xp.sqrt(-2.0 * xp.log(1.0 - self.uniform(xp, shape, dtype)))  # 1 - u is never 0
         return radius * xp.cos(2.0 * math.pi * self.uniform(xp, shape, dtype))

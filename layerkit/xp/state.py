@@ -160,10 +160,18 @@ class Variable(State):
         # A penalty that is added to the loss, and a projection that is applied after each update.
         self.regularizer: Any = None
         self.constraint: Any = None
+        self.compute_dtype: str | None = None
+        """In which dtype a layer computes with it, if in another."""
         # Where the array lies, once `pack` has put it into a flat one beside others.
         self.flat: Array | None = None
         self.offset = 0
         note_move()
+
+    def narrowed(self) -> Array:
+        """Return the value in the dtype in which its layer computes."""
+        value = self.value
+        xp = getattr(value, "recorder", self.xp)  # what is recorded notes that it was converted
+        return value if self.compute_dtype is None else xp.astype(value, getattr(xp, self.compute_dtype))
 
     @property
     def trainable(self) -> bool:
@@ -235,7 +243,8 @@ class Variable(State):
         note_move()
 
     def cast(self, dtype: str) -> None:
-        """Change the dtype of the array, which moves out of any flat one."""
+        """Change the dtype of the array, which moves out of any flat one; it is computed with in that dtype, too."""
+        self.compute_dtype = None
         self.dtype = dtype
         self.settle(self.xp, self.xp.state(self.numpy(), dtype))
 
@@ -250,7 +259,7 @@ class Variable(State):
         return _rebuilt(*self.__reduce__()[1])
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        rules = self.regularizer, self.constraint
+        rules = self.regularizer, self.constraint, self.compute_dtype
         return _rebuilt, (self.xp, self.numpy(), self.dtype, self.name, self.trainable, self.path, rules)
 
     def __repr__(self) -> str:
@@ -272,11 +281,11 @@ def _as_variable(values: Any, dtype: str | None, xp: Backend | None) -> tuple[An
 
 
 def _rebuilt(
-    xp: Backend, values: Any, dtype: str, name: str, trainable: bool, path: str, rules: tuple[Any, Any]
+    xp: Backend, values: Any, dtype: str, name: str, trainable: bool, path: str, rules: tuple[Any, Any, str | None]
 ) -> Variable:
     variable = Variable(values, dtype, name, trainable=trainable, xp=xp)
     variable.path = path
-    variable.regularizer, variable.constraint = rules
+    variable.regularizer, variable.constraint, variable.compute_dtype = rules
     return variable
 
 
@@ -350,7 +359,8 @@ class HoldsState:
         # Only reached where no plain attribute of this name exists.
         bound: dict[str, Variable] = self.__dict__.get("_bound", _NOTHING)
         if attribute in bound:
-            return bound[attribute].value
+            variable = bound[attribute]
+            return variable.value if variable.compute_dtype is None else variable.narrowed()
         if attribute.startswith("_"):
             raise AttributeError(attribute)
         known = [name for name in (*bound, *dir(type(self)), *self.__dict__) if not name.startswith("_")]

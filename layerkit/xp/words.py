@@ -15,6 +15,9 @@ DTYPES = (
     *("float32", "float64", "complex64", "complex128"),
 )  # fmt: skip
 
+# Beside the standard: offered where the library has them.
+HALF_DTYPES = ("float16", "bfloat16")
+
 CREATION = (
     *("arange", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "meshgrid"),
     *("ones", "ones_like", "tril", "triu", "zeros", "zeros_like"),
