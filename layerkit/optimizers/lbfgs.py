@@ -64,7 +64,7 @@ class LBFGS(Optimizer):
         return [self._pairs, self.loss]
 
     @override
-    def update(self, xp: Backend) -> None:
+    def update(self, xp: Backend, finite: Array | None = None) -> None:
         xp.assign_add(self._iterations.value, 1)
 
     @override

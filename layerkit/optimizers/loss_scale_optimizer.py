@@ -54,7 +54,7 @@ class LossScaleOptimizer(Optimizer):
         if inner_optimizer.searches:
             raise ArgumentError(
                 f"LossScaleOptimizer: an optimizer that searches needs float32 at least. Received: "
-                f"inner_optimizer={inner_optimizer!r}. Give the model dtype='float32', or compile auto_scale_loss=False."
+                f"inner_optimizer={inner_optimizer!r}. Give the model dtype='float32'."
             )
         super().__init__(0.0, name=name)
         self.inner_optimizer = inner_optimizer

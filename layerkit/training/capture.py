@@ -226,7 +226,7 @@ class CapturedStep:
                 return self._refused(copy, result, refusal)
             copy.swap()
             begun = Copy(copy.variables) if self._strict else None  # to go back to: the other is of the end now
-            refusal = self._compared(run, arrays, result, copy, _tolerance(program, xp))
+            refusal = self._compared(run, arrays, result, copy, _tolerance(program))
             if refusal is not None:
                 return self._refused(begun or copy, result, refusal)
         if not self._learnt:
@@ -330,7 +330,7 @@ def _not_the_same(earlier: Program, program: Program, xp: Backend) -> Refusal | 
     return None if found is None else _refusal(f"{found[1]} in two steps of the same kind", found[0].origin.owner)
 
 
-def _tolerance(program: Program, xp: Backend) -> float:
+def _tolerance(program: Program) -> float:
     """Return how far rounding may take a result: a sum in float64 of what was computed in float32 is no better."""
     met = {str(spec.dtype).rpartition(".")[2] for spec in program.specs}
     return 1e-1 if met.intersection(HALF) else 1e-4 if "float32" in met else 1e-10

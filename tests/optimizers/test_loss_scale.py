@@ -150,7 +150,7 @@ def test_several_optimizers_leave_a_step_out_together():
         (
             (optimizers.LBFGS(),),
             "LossScaleOptimizer: an optimizer that searches needs float32 at least. Received: inner_optimizer=LBFGS(). "
-            "Give the model dtype='float32', or compile auto_scale_loss=False.",
+            "Give the model dtype='float32'.",
         ),
         ((SGD(), 0.0), "LossScaleOptimizer: initial_scale must be above 0. Received: initial_scale=0.0"),
         (
