@@ -25,6 +25,7 @@
 
     NonFiniteWarning (RuntimeWarning)         training goes on, with numbers that are not finite
     CaptureWarning (UserWarning)              training goes on, with steps that are run eagerly
+    LintWarning (UserWarning)                 what is likely to be a mistake in a model or its data
     MaskWarning (UserWarning)                 a mask ends at a layer that does not hand it on
     TransferWarning (UserWarning)             data are copied to where their model is
 
@@ -137,3 +138,7 @@ class MaskWarning(UserWarning):
 
 class TransferWarning(UserWarning):
     """Data lie elsewhere than their model, and are copied: ``compile(transfer="warn")`` asked to be told."""
+
+
+class LintWarning(UserWarning):
+    """A model or its data looks wrong; the message begins with ``lint:`` and the name of what was found."""

@@ -53,6 +53,7 @@ JUDGES = (
     "layerkit/models/explain.py",
     "layerkit/models/export.py",
     "layerkit/models/gradients.py",
+    "layerkit/models/lint.py",
     "layerkit/program/central_differences.py",
     "layerkit/xp/array_api.py",  # between the host and any library
 )

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from layerkit.metrics import Metric
     from layerkit.models.explain import Explanation
     from layerkit.models.gradients import GradientTable
+    from layerkit.models.lint import Findings, Lookout
     from layerkit.optimizers import Optimizer
     from layerkit.xp import Array, Backend, Variable
 
@@ -73,6 +74,7 @@ class Model(Layer):
             "stop_training",
             "turn",
             "_compile_options",
+            "_is_to_lint",
             "shuffles",
             "_step",
             "_inference",
@@ -103,6 +105,7 @@ class Model(Layer):
         self._step: Step | None = None
         self._inference: Inference | None = None
         self._compile_options: dict[str, Any] = {}
+        self._is_to_lint = False
         self._outputs: tuple[dict[Shape, Shapes], int] = {}, 0
         self.shuffles = 0  # passes over shuffled data so far
 
@@ -199,6 +202,7 @@ class Model(Layer):
         transfer: str = "auto",
         on_nonfinite: str = "warn",
         auto_scale_loss: bool = True,
+        lint: bool = True,
     ) -> None:
         """Say how to train.
 
@@ -218,6 +222,7 @@ class Model(Layer):
                 "ignore" does not look.
             auto_scale_loss: whether the optimizer of a model whose dtype is "mixed_float16" is put into a
                 `LossScaleOptimizer`.
+            lint: whether the first `fit` looks for mistakes: see `lint`.
 
         Raises:
             UnknownNameError: a name is not known; the nearest is suggested.
@@ -231,6 +236,7 @@ class Model(Layer):
         check_flag("compile", auto_scale_loss=auto_scale_loss)
         check_name("compile", TRANSFER_CHOICES, transfer=transfer)
         check_name("compile", ("warn", "error", "ignore"), on_nonfinite=on_nonfinite)
+        self._is_to_lint = check_flag("compile", lint=lint)
         self._compile_options = {"run_eagerly": run_eagerly, "jit_compile": jit_compile, "transfer": transfer}
         self._compile_options["on_nonfinite"] = on_nonfinite
         self._compile_options["auto_scale_loss"] = auto_scale_loss
@@ -660,6 +666,13 @@ class Model(Layer):
                 checking = _validation_data(rules, validation_data, validation_batch_size, batch_size)
             rules.transfers.tell(kept=isinstance(data, ArrayData) and data.fits)
             self._prepare(step, data, training=True)
+            lookout: Lookout | None = None
+            if self._is_to_lint:
+                from layerkit.models.lint import Lookout  # the first fit alone needs it
+
+                lookout = Lookout(self, step, data)
+                lookout.begin()
+        self._is_to_lint = False
         for each in (data, checking):
             if isinstance(each, ArrayData):
                 each.keep()
@@ -728,6 +741,7 @@ class Model(Layer):
             validation=validation,
             interrupt=interrupt,
             run=run,
+            lookout=lookout if at is None else None,
             pauses=pauses,
             at=at,
         )
@@ -979,6 +993,51 @@ class Model(Layer):
             if variable.dtype == "float32":
                 variable.cast("float64")
         return check_gradients(twin, step, next(data.batches()), tolerance, seed)
+
+    def lint(self, x: Any, y: Any = None, sample_weight: Any = None) -> Findings:
+        """Look for mistakes in the model and its data, and for what is likely to be one.
+
+        The first `fit` after `compile` does so too: it raises what is certain to be a mistake, and warns of the rest
+        (with a `LintWarning`), of the loss of its first batch, and of units that are dead after its first epoch. Some
+        hundred rows are looked at. What is not wanted is silenced by its name; ``compile(lint=False)`` looks nowhere::
+
+            warnings.filterwarnings("ignore", "lint: constant_columns")
+
+        ================================  ==========================================================================
+        data                              x or y does not fit the model (an error, as in `fit`)
+        probabilities_as_logits           a softmax or sigmoid before a loss with ``from_logits=True`` (an error)
+        softmax_over_one_unit             always 1 (an error)
+        logits_as_probabilities           a linear output before a crossentropy of probabilities
+        labels_from_one                   class indices that begin at 1
+        constant_columns                  columns of x with one number, not 0
+        unscaled_columns                  numbers of x far from 1, or columns of very different size
+        first_loss_far_from_chance        a first loss that shows too large weights, or targets that are not scaled
+        dead_units                        units with ReLU that give 0 for all rows
+        ================================  ==========================================================================
+
+        Args:
+            x: inputs, an array.
+            y: targets.
+            sample_weight: weights of rows (or of values) in the loss.
+
+        Returns:
+            What was found: ``print`` shows it; `names`, `errors` and `warnings` list it.
+
+        Raises:
+            NotReadyError: `compile` was not called, or there is no loss.
+        """
+        from layerkit.models.lint import lint  # seldom needed
+
+        self._check_trains(self._compiled("lint"))
+        twin = copy.deepcopy(self)  # which may be built
+        step = twin._compiled("lint")
+        try:
+            rules = twin._rules(step.loss, "lint")
+            data = make_data(rules, x, y, sample_weight, batch_size=_one_batch("lint", x), caller="lint")
+            twin._prepare(step, data, training=True)
+        except ArgumentError as error:
+            return lint(None, error)
+        return lint((twin, step, data), None)
 
     def explain(self, x: Any, y: Any) -> Explanation:
         """Work out one training step on these rows: every formula and every number, as one would by hand.

@@ -350,6 +350,13 @@ class ArrayData:
             ArrayData(after, batch_size or self.batch_size, self.rules),
         )
 
+    def on_host(self) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None] | None:
+        """Return x, y and sample weights, unless they lie on a device."""
+        x, y, weights = self._x, self._y, self._weights
+        if isinstance(x, ResidentColumn) or isinstance(y, ResidentColumn):
+            return None
+        return x.array, None if y is None else y.array, None if weights is None else weights.on_host()
+
     def weigh_classes(self, class_weight: dict[int, float]) -> None:
         """Multiply the sample weights by those of the samples' classes."""
         if self._y is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Iterator, MutableMapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from typing_extensions import override
@@ -32,6 +32,18 @@ if TYPE_CHECKING:
     from layerkit.training.step import Inference, Step
 
 Source = ArrayData | BatchData
+
+
+class Lookout(Protocol):
+    """Looks at a training that begins."""
+
+    def first_batch(self, read: Callable[[], float]) -> None:
+        """Called after the first step, with what reads the loss before it."""
+        ...
+
+    def first_epoch(self) -> None:
+        """Called after the first epoch."""
+        ...
 
 
 class BatchLogs(MutableMapping[str, float]):
@@ -223,6 +235,7 @@ def train(
     interrupt: DeferredInterrupt,
     run: Run,
     pauses: bool = False,
+    lookout: Lookout | None = None,
     at: Standing | None = None,
 ) -> Generator[tuple[int, dict[str, Any]]]:
     """Train until the last epoch, until `stop_training` is set, or until the generator is closed.
@@ -240,6 +253,7 @@ def train(
         validation: from the number of an epoch to the batches of its validation; None where there is none.
         interrupt: says whether Ctrl-C was pressed.
         run: what a checkpoint tells of it.
+        lookout: looks at the first batch and the first epoch.
         pauses: whether anybody does something while the generator waits.
         at: where training stood, if it is resumed.
     """
@@ -293,6 +307,8 @@ def train(
                 step.train(x, y, weight)
                 if guard is not None:
                     guard.after(epoch, index)
+                if lookout is not None and index == 0:
+                    lookout.first_batch(step.loss_total.result)
                 if follows_batches:
                     batch_logs = BatchLogs(step.logs)
                     callbacks("on_train_batch_end", index, logs=batch_logs)
@@ -313,6 +329,9 @@ def train(
             epoch_logs = step.logs() if begun is None or begun.logs is None else dict(begun.logs)
             begun, taken = None, 0
             watch.end_epoch(epoch, epoch_logs["loss"])
+            if lookout is not None:
+                lookout.first_epoch()
+                lookout = None
             held_out = validation(epoch)
             if held_out is not None:
                 progress.begin_validation(held_out.count)
