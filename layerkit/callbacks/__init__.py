@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from layerkit.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
     from layerkit.callbacks.remote import RemoteMonitor
     from layerkit.callbacks.stopping import EarlyStopping, TerminateOnNaN
+    from layerkit.callbacks.tensorboard import TensorBoard
 
 # Those that `fit` does without.
 __getattr__, __dir__ = loaded_later(
@@ -29,6 +30,7 @@ __getattr__, __dir__ = loaded_later(
         "learning_rate": ("LearningRateScheduler", "ReduceLROnPlateau"),
         "remote": ("RemoteMonitor",),
         "stopping": ("EarlyStopping", "TerminateOnNaN"),
+        "tensorboard": ("TensorBoard",),
     },
 )
 
@@ -45,5 +47,6 @@ __all__ = [
     "ReduceLROnPlateau",
     "RemoteMonitor",
     "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]
