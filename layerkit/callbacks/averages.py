@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from typing_extensions import override
 
 from layerkit.callbacks.callback import Callback, Logs
@@ -28,8 +30,13 @@ class SwapEMAWeights(Callback):
         self.swap_on_epoch = check_flag("SwapEMAWeights", swap_on_epoch=swap_on_epoch)
         self._in_place = False
 
+    @property
+    def _optimizer(self) -> Any:
+        """The optimizer that keeps the averages: of one that scales the loss, the one inside."""
+        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+
     def _swap(self, *, in_place: bool) -> None:
-        optimizer = self.model.optimizer
+        optimizer = self._optimizer
         served = getattr(optimizer, "optimizers", [optimizer])
         if not any(each.use_ema for each in served):
             raise ArgumentError(
@@ -52,7 +59,7 @@ class SwapEMAWeights(Callback):
     @override
     def on_train_end(self, logs: Logs | None = None) -> None:
         # Training that ended well has left the averages in the model for good; one that was cut off gets its weights.
-        if self.model.optimizer.averages_in_place:
+        if self._optimizer.averages_in_place:
             self._swap(in_place=False)
         self._in_place = False
 

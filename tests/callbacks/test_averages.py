@@ -13,7 +13,7 @@ from layerkit import Sequential
 from layerkit.callbacks import Callback, LambdaCallback, SwapEMAWeights
 from layerkit.errors import ArgumentError
 from layerkit.layers import Dense
-from layerkit.optimizers import SGD, MultiOptimizer, OptimizerMap
+from layerkit.optimizers import SGD, LossScaleOptimizer, MultiOptimizer, OptimizerMap
 
 KERAS = json.loads((Path(__file__).parent / "keras.json").read_text())["averages"]
 
@@ -33,7 +33,11 @@ def several() -> MultiOptimizer:
     return MultiOptimizer(OptimizerMap(made["kernels"], {".*bias": made["biases"]}))
 
 
-@pytest.mark.parametrize("optimizer", [None, several], ids=["one", "several"])
+def scaled() -> LossScaleOptimizer:
+    return LossScaleOptimizer(SGD(0.2, use_ema=True, ema_momentum=0.8))
+
+
+@pytest.mark.parametrize("optimizer", [None, several, scaled], ids=["one", "several", "scaled"])
 @pytest.mark.parametrize("swap_on_epoch", [False, True])
 def test_the_numbers_are_those_of_keras(swap_on_epoch: bool, optimizer: Any, xp: Any) -> None:
     model = averaging(xp, optimizer and optimizer())
