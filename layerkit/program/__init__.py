@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from layerkit.names import loaded_later
 from layerkit.program.array import Place, RecordedArray, leaves
+from layerkit.program.frames import users_frame, users_line
 from layerkit.program.recorder import Recorder, active_recorder, inference, not_recording, recording
 
 if TYPE_CHECKING:
-    from layerkit.program.capture import Capture, Refusal, record, users_frame, users_line
+    from layerkit.program.capture import Capture, Refusal, record
     from layerkit.program.derivative import Tape, pull_back
     from layerkit.program.functions import (
         differentiable,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = loaded_later(
     __name__,
     {
-        "capture": ("Capture", "Refusal", "record", "users_frame", "users_line"),
+        "capture": ("Capture", "Refusal", "record"),
         "derivative": ("Tape", "pull_back"),
         "functions": (
             *("differentiable", "grad", "hessian_vector_product", "jacobian", "register_derivative", "value_and_grad"),

@@ -13,13 +13,13 @@ from typing_extensions import override
 
 from layerkit.nested import leaves
 from layerkit.program.array import Place, RecordedArray
+from layerkit.program.frames import users_line
 from layerkit.program.program import Instruction, Origin, Program, Spec
 from layerkit.program.recorder import Recorder, find, is_several, not_recording, recording
 from layerkit.xp import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
 
     from layerkit.xp.backend import Backend
     from layerkit.xp.state import State
@@ -230,25 +230,3 @@ def record(
     places = tuple(value.place for value in given)
     program = Program(name, places, outputs, capture.states, capture.constants, capture.specs, capture.instructions)
     return result, capture, program
-
-
-# What stands between a user's line and what it asks for: ourselves, and who calls us on the way.
-_FRAMEWORK = {"layerkit", "layerkit_numpy", "layerkit_cupy", "layerkit_torch", "numpy", "contextlib", "functools"}
-
-
-def users_frame(frame: FrameType | None = None) -> tuple[FrameType | None, int]:
-    """Return the innermost frame that is not the framework's, from a frame on, and how many are within it."""
-    frame = frame or sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - a traceback's view, without raising
-    within = 0
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _FRAMEWORK:
-        frame, within = frame.f_back, within + 1
-    return frame, within
-
-
-def users_line(frame: FrameType | None = None) -> str:
-    """Return the user's innermost line, from a frame on: "model.py, line 12"; empty where there is none."""
-    found, _ = users_frame(frame)
-    if found is None:
-        return ""
-    name = found.f_code.co_filename.replace("\\", "/").rpartition("/")[2]  # the module pathlib is slow to load
-    return f"{name}, line {found.f_lineno}"
