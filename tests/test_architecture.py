@@ -26,12 +26,12 @@ LEVELS = (
     ("dtype_policies",),
     ("checks", "configurable"),
     ("changes", "names"),
-    ("errors",),
+    ("errors", "overriding"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 # What a backend, ours or a third party's, is written against.
-FOR_BACKENDS = ("layerkit.xp", "layerkit.program", "layerkit.errors")
+FOR_BACKENDS = ("layerkit.xp", "layerkit.program", "layerkit.errors", "layerkit.overriding")
 
 # The packages that are not Python's own, and who may import them: a folder, or a file.
 ROOMS_ON_THE_HOST = (
@@ -67,7 +67,7 @@ ALLOWED = {
     "torch": ("backends/layerkit_torch/",),
     "threadpoolctl": ("layerkit/installed.py",),
     "IPython": ("layerkit/training/screen.py",),
-    "typing_extensions": ("layerkit/", "backends/"),
+    "typing_extensions": ("layerkit/overriding.py",),
 }
 
 

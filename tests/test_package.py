@@ -93,13 +93,13 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(built: Path) -> None:
     assert not [name for name in names if "__pycache__" in name or name.startswith((".ci", ".git/", "dist", ".venv"))]
 
 
-def test_the_wheel_asks_for_numpy_and_typing_extensions_alone(wheel: Path) -> None:
+def test_the_wheel_asks_for_numpy_alone(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f"layerkit-{PROJECT['version']}.dist-info/METADATA").decode()
     required = [line.partition(": ")[2] for line in metadata.splitlines() if line.startswith("Requires-Dist")]
     assert sorted(line for line in required if "extra ==" not in line) == sorted(PROJECT["dependencies"])
     names = {line.partition(">")[0] for line in PROJECT["dependencies"]}
-    assert names == {"numpy", "typing-extensions"}
+    assert names == {"numpy"}
 
 
 INSTALLED = """
@@ -147,9 +147,9 @@ def modules(statement: str) -> set[str]:
     return set(run(sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)").split())
 
 
-def test_import_loads_no_package_but_numpy_and_typing_extensions() -> None:
+def test_import_loads_no_package_but_numpy() -> None:
     loaded = modules("import layerkit") - modules("import numpy")
-    roots = {name.partition(".")[0] for name in loaded} - {"layerkit", "typing_extensions"}
+    roots = {name.partition(".")[0] for name in loaded} - {"layerkit"}
     others = sorted(root for root in roots if root not in sys.stdlib_module_names)
     assert others == []
     # Of the standard library, those that cost milliseconds are loaded where they are needed.

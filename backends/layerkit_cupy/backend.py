@@ -13,9 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from typing_extensions import override
-
 from layerkit.errors import ArgumentError, BackendUnavailableError, DeviceMemoryError, MixedBackendsError
+from layerkit.overriding import override
 from layerkit.xp import reference, words
 from layerkit.xp.backend import Backend, check_value
 from layerkit.xp.einsum import parsed

@@ -10,8 +10,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import override
 
+from layerkit.overriding import override
 from layerkit.xp.backend import Backend, check_value
 from layerkit_numpy.lines import EXPANSIONS, in_products, linear_grad
 from layerkit_numpy.program import NumpyProgram

@@ -8,8 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
+from layerkit.overriding import override
 from layerkit.xp.array_api import ArrayApiBackend
 from layerkit.xp.backend import check_value
 from layerkit_torch.philox import random_bits

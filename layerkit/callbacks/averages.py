@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from typing_extensions import override
-
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.checks import check_flag
 from layerkit.errors import ArgumentError
+from layerkit.overriding import override
 
 
 class SwapEMAWeights(Callback):

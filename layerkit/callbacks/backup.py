@@ -10,11 +10,10 @@ import warnings
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from typing_extensions import override
-
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.checks import check_flag, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError, ModelFormatError
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from pathlib import Path

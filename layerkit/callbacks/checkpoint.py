@@ -7,12 +7,11 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
-from typing_extensions import override
-
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.callbacks.improvement import improves, monitored, rises
 from layerkit.checks import check_count, check_flag, check_number, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

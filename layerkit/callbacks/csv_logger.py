@@ -7,11 +7,10 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.checks import check_flag, is_a, shown
 from layerkit.errors import ArgumentError
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from typing import TextIO

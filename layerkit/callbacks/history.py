@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing_extensions import override
-
 from layerkit.callbacks.callback import Callback, Logs
+from layerkit.overriding import override
 
 
 class History(Callback):

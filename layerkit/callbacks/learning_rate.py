@@ -6,12 +6,11 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from typing_extensions import override
-
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.callbacks.improvement import improves, monitored, rises
 from layerkit.checks import check_at_least, check_count, check_fraction, check_number, shown
 from layerkit.errors import ArgumentError
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable

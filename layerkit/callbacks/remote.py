@@ -6,11 +6,10 @@ import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.checks import check_flag, is_a, shown
 from layerkit.errors import ArgumentError
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,11 +6,10 @@ import math
 import sys
 from typing import Any, Literal
 
-from typing_extensions import override
-
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.callbacks.improvement import improves, monitored, rises
 from layerkit.checks import check_count, check_number
+from layerkit.overriding import override
 
 
 class EarlyStopping(Callback):

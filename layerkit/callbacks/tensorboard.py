@@ -6,11 +6,10 @@ import os
 from importlib import import_module
 from typing import Any
 
-from typing_extensions import override
-
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.checks import is_a, shown
 from layerkit.errors import ArgumentError, BackendUnavailableError
+from layerkit.overriding import override
 
 _WRITERS = ("tensorboardX", "torch.utils.tensorboard")
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError
 from layerkit.functions import as_float, call_function
+from layerkit.overriding import override
 from layerkit.xp.registry import backend, backend_of
 
 if TYPE_CHECKING:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.checks import check_at_least, check_axis, check_fraction
 from layerkit.constraints.constraint import Constraint
 from layerkit.errors import ArgumentError
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend

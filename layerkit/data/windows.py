@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import override
 
 from layerkit.checks import check_count, check_flag
 from layerkit.data.encoding import as_numbers
 from layerkit.data.py_dataset import PyDataset
 from layerkit.errors import ArgumentError, DataError
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

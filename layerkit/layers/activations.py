@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import check_at_least, check_flag, is_integer
 from layerkit.errors import ArgumentError, ShapeError
@@ -16,6 +14,7 @@ from layerkit.layers.piecewise import HardShrink, HardSiLU, HardTanh, ReLU6, Sof
 from layerkit.layers.smooth import CELU, GLU, LogSigmoid, Mish, Squareplus, TanhShrink
 from layerkit.layers.sparsemax import Sparsemax
 from layerkit.names import Names
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack, final
 
 from layerkit import constraints, initializers, regularizers
 from layerkit.checks import check_count, check_flag
 from layerkit.errors import ShapeError
 from layerkit.layers import activations
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from layerkit import constraints, initializers, regularizers
 from layerkit.checks import check_count, check_flag
 from layerkit.layers.layer import Layer, Shape
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.layers.identifiers import ConstraintLike, InitializerLike, RegularizerLike

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from typing_extensions import Unpack, override
 
 from layerkit.checks import check_count, check_name, is_a, is_integer, shown
 from layerkit.errors import ArgumentError
 from layerkit.layers.fingerprints import fingerprint64, siphash
 from layerkit.layers.host_layer import MODES, HostLayer, encoded_items
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

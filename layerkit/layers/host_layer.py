@@ -6,11 +6,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from typing_extensions import override
 
 from layerkit.checks import check_count, is_a, shown
 from layerkit.errors import ArgumentError, DataError
 from layerkit.layers.layer import Layer, Shapes
+from layerkit.overriding import override
 from layerkit.xp.registry import backend_of
 
 if TYPE_CHECKING:

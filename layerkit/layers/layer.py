@@ -6,8 +6,6 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
-from typing_extensions import override
-
 from layerkit import constraints, initializers, program, regularizers
 from layerkit.changes import moves, note_move
 from layerkit.checks import check_count, check_flag, check_lengths, check_name, fits, is_a, shown
@@ -25,6 +23,7 @@ from layerkit.layers.input import Input
 from layerkit.layers.penalties import TapeOfPenalties, activity_penalties, collected, collecting, plus
 from layerkit.names import snake_case
 from layerkit.nested import are_shapes, filled, leaves, mapped, mapped_shapes, of_any_batch, shape_of, shapes_fit
+from layerkit.overriding import override
 from layerkit.program import RecordedArray, Recorder, active_recorder, inference, not_recording, recording
 from layerkit.program.array import recorder_of
 from layerkit.xp.conversion import as_numbers

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from typing_extensions import Unpack, override
 
 from layerkit.checks import check_count, check_flag, check_name, is_a, is_integer, shown
 from layerkit.errors import ArgumentError, DataError, NotReadyError
 from layerkit.layers.hashing import check_salt, hashed
 from layerkit.layers.host_layer import MODES, HostLayer, as_items, batches_of, encoded_items
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

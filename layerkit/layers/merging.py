@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import check_flag, check_one_axis, is_a, is_integer, shown
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.nested import are_shapes
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

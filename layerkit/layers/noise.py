@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import check_at_least, check_fraction, check_lengths
 from layerkit.layers.dropout import DropoutLayer, broadcast_noise_shape
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.overriding import override
 from layerkit.xp.random import check_seed
 
 if TYPE_CHECKING:

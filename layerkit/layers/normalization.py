@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit import constraints, initializers, regularizers
 from layerkit.checks import (
@@ -19,6 +17,7 @@ from layerkit.checks import (
 )
 from layerkit.errors import ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.layers.identifiers import ConstraintLike, InitializerLike, RegularizerLike

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.errors import ShapeError
 from layerkit.layers.spatial import SpatialLayer, check_data_format, check_margins
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.layers.layer import LayerArguments, Shape

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import check_at_least, check_number
 from layerkit.layers.activation_layer import ActivationLayer
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.layers.layer import LayerArguments

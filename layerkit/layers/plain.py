@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import check_at_least, check_lengths, is_a, shown
 from layerkit.configurable import parameters
 from layerkit.errors import ArgumentError
 from layerkit.functions import call_function, takes_backend
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.overriding import override
 from layerkit.regularizers import L1L2
 
 if TYPE_CHECKING:

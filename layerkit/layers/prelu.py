@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit import constraints, initializers, regularizers
 from layerkit.checks import is_a, is_integer, shown
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.layers.identifiers import ConstraintLike, InitializerLike, RegularizerLike

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 from numbers import Real
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import (
     check_axis,
@@ -21,6 +19,7 @@ from layerkit.checks import (
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.layers.normalization import FeatureLayer
+from layerkit.overriding import override
 from layerkit.xp.conversion import as_numbers
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.errors import ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.overriding import override
 from layerkit.xp.conversion import as_numbers
 
 if TYPE_CHECKING:

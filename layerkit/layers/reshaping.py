@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import check_count, is_a, is_integer
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import check_one_axis, check_positive
 from layerkit.errors import ShapeError
 from layerkit.layers.activation_layer import ActivationLayer
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.layers.layer import LayerArguments, Shape

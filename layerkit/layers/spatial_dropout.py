@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Unpack
 
 from layerkit.checks import check_fraction
 from layerkit.layers.dropout import DropoutLayer
 from layerkit.layers.spatial import SpatialLayer, check_data_format
+from layerkit.overriding import override
 from layerkit.xp.random import check_seed
 
 if TYPE_CHECKING:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit import initializers
 from layerkit.checks import check_count
 from layerkit.errors import ArgumentError
 from layerkit.layers.layer import Layer
 from layerkit.layers.wrapper import Wrapper
+from layerkit.overriding import override
 from layerkit.xp.state import standing_in
 
 if TYPE_CHECKING:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import check_name, is_a, is_integer, shown
 from layerkit.errors import ArgumentError
 from layerkit.layers.spatial import SpatialLayer, check_data_format
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.layers.layer import LayerArguments, Shape

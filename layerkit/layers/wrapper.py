@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit.checks import is_a, shown
 from layerkit.errors import ArgumentError
 from layerkit.layers.layer import Layer, LayerArguments, Shapes
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Backend

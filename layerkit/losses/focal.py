@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from typing_extensions import override
-
 from layerkit.checks import check_at_least, check_flag, check_fraction
 from layerkit.losses.crossentropy import Crossentropy
 from layerkit.losses.loss import EPSILON
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

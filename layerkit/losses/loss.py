@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from typing_extensions import override
-
 from layerkit import program
 from layerkit.checks import check_name
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
 from layerkit.functions import as_float, call_function
 from layerkit.names import snake_case
+from layerkit.overriding import override
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.registry import backend, backend_of
 

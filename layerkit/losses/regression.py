@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.checks import check_positive
 from layerkit.losses.loss import EPSILON, Loss
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend

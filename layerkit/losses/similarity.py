@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.checks import check_flag, check_number, check_one_axis, check_positive
 from layerkit.errors import ShapeError
 from layerkit.losses.loss import EPSILON, Loss, Shape
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend

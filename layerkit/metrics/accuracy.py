@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
 from layerkit.checks import check_count, check_flag, check_fraction
 from layerkit.errors import ArgumentError
 from layerkit.metrics.mean import MeanMetric
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend

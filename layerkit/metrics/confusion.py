@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from typing_extensions import override
-
 from layerkit.checks import check_count, check_fraction, is_a, shown
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.metrics.mean import ratio
 from layerkit.metrics.metric import Metric
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
 from layerkit.checks import check_one_axis
 from layerkit.errors import ArgumentError
 from layerkit.losses.loss import EPSILON
 from layerkit.metrics.mean import MeanMetric, ratio
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend

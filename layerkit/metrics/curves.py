@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
 from layerkit.checks import check_count, check_flag, check_fraction, check_name, check_number
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.losses.loss import EPSILON
 from layerkit.metrics.confusion import ConfusionMetric, as_thresholds
 from layerkit.metrics.mean import ratio
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

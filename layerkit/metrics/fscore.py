@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from typing_extensions import override
-
 from layerkit.checks import check_fraction, check_name, check_positive
 from layerkit.losses.loss import EPSILON
 from layerkit.metrics.outputs import PerOutput
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend

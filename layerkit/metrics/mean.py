@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from typing_extensions import override
-
 from layerkit.errors import ShapeError
 from layerkit.functions import call_function
 from layerkit.losses.loss import Loss, spread
 from layerkit.metrics.metric import Metric
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from typing_extensions import override
-
 from layerkit.errors import ShapeError
 from layerkit.metrics.metric import Metric
+from layerkit.overriding import override
 
 
 class PerOutput(Metric):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.checks import check_count, check_flag, check_number, check_one_axis, is_a, is_integer, shown
 from layerkit.errors import ArgumentError
 from layerkit.metrics.mean import ratio
 from layerkit.metrics.metric import Metric
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

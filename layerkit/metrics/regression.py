@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from typing_extensions import override
-
 from layerkit import losses
 from layerkit.checks import check_count, check_name
 from layerkit.metrics.mean import MeanMetric, MeanMetricWrapper, ratio
 from layerkit.metrics.outputs import PerOutput
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend

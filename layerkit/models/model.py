@@ -6,10 +6,8 @@ import contextlib
 import copy
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 from weakref import ref
-
-from typing_extensions import Unpack, override
 
 from layerkit import losses, optimizers
 from layerkit.callbacks import History
@@ -23,6 +21,7 @@ from layerkit.layers.layer import Home, Layer, LayerArguments, Shape, Shapes
 from layerkit.models.summary import printable, summary
 from layerkit.names import nearest
 from layerkit.nested import leaves, mapped
+from layerkit.overriding import override
 from layerkit.program import active_recorder
 from layerkit.training import loop
 from layerkit.training.arrays import is_array

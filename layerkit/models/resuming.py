@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.callbacks.backup import BackupAndRestore, Restoring
 from layerkit.callbacks.callback import check_callbacks
 from layerkit.checks import is_a
 from layerkit.errors import ArgumentError, ModelFormatError
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     import os

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from layerkit.changes import note_move
 from layerkit.checks import fits, is_a
@@ -14,6 +12,7 @@ from layerkit.layers.layer import Arrays, Layer, LayerArguments, Shapes, check_d
 from layerkit.models.model import Model
 from layerkit.names import call_it
 from layerkit.nested import leaves, mapped_shapes, shape_of
+from layerkit.overriding import override
 from layerkit.program import inference
 from layerkit.training.trouble import say_where
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from typing_extensions import override
-
 from layerkit.checks import check_count
 from layerkit.errors import ArgumentError
 from layerkit.optimizers.line_search import Point, strong_wolfe
 from layerkit.optimizers.optimizer import Optimizer
+from layerkit.overriding import override
 from layerkit.xp.state import Variable
 
 if TYPE_CHECKING:

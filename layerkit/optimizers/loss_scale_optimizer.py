@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.checks import check_count, check_positive, shown
 from layerkit.errors import ArgumentError
 from layerkit.optimizers.optimizer import Optimizer
+from layerkit.overriding import override
 from layerkit.xp.state import Variable
 
 if TYPE_CHECKING:

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
-from typing_extensions import override
-
 from layerkit.checks import is_a, shown
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError
 from layerkit.optimizers.optimizer import Optimizer
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

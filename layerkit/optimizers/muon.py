@@ -6,10 +6,9 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from typing_extensions import override
-
 from layerkit.checks import check_at_least, check_count, check_flag, check_fraction, check_number, check_positive
 from layerkit.optimizers.optimizer import Optimizer
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,12 +7,11 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
-from typing_extensions import override
-
 from layerkit.checks import check_at_least, check_count, check_flag, check_fraction, check_positive, shown
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.names import call_it, snake_case
+from layerkit.overriding import override
 from layerkit.xp.registry import backend
 from layerkit.xp.state import State, Stretch, Variable, move, pack
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-from typing_extensions import Unpack, override
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from layerkit.checks import check_flag, check_fraction, check_positive
 from layerkit.optimizers.optimizer import Optimizer, OptimizerArguments
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend

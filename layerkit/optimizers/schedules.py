@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit.checks import check_at_least, check_flag, check_fraction, check_number, check_positive, shown
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError
 from layerkit.names import Names
+from layerkit.overriding import override
 from layerkit.xp.registry import backend
 
 if TYPE_CHECKING:

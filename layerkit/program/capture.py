@@ -9,9 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from typing_extensions import override
-
 from layerkit.nested import leaves
+from layerkit.overriding import override
 from layerkit.program.array import Place, RecordedArray
 from layerkit.program.frames import users_line
 from layerkit.program.program import Instruction, Origin, Program, Spec

@@ -13,9 +13,8 @@ import functools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from typing_extensions import override
-
 from layerkit.errors import BackendError, MixedBackendsError
+from layerkit.overriding import override
 from layerkit.program.array import Place, RecordedArray
 from layerkit.xp import words
 from layerkit.xp.backend import Backend
@@ -218,7 +217,7 @@ class Recorder(Backend):
 
     @classmethod
     @override
-    def open(cls, device: str) -> Self:
+    def open(cls, device: str) -> Self:  # noqa: ARG003 - the contract gives it
         raise BackendError("A recorder is made over a backend: Recorder(base). Received: its name.")
 
     @override

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
 from layerkit.checks import check_at_least
+from layerkit.overriding import override
 from layerkit.regularizers.regularizer import Regularizer
 
 if TYPE_CHECKING:

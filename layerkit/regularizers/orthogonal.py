@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from typing_extensions import override
-
 from layerkit.checks import check_at_least, check_name
 from layerkit.errors import ShapeError
+from layerkit.overriding import override
 from layerkit.regularizers.regularizer import Regularizer
 
 if TYPE_CHECKING:

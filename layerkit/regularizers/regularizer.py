@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
 from layerkit import program
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.functions import as_float, call_function
+from layerkit.overriding import override
 from layerkit.xp.registry import backend, backend_of
 
 if TYPE_CHECKING:

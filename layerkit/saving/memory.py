@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import override
 
 from layerkit.callbacks import Callback, History
 from layerkit.checks import is_a, shown
 from layerkit.errors import ArgumentError
+from layerkit.overriding import override
 from layerkit.saving import table, tensors
 from layerkit.saving.encoding import Encoder
 

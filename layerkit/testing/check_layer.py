@@ -9,12 +9,12 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import override
 
 from layerkit.configurable import argument_names
 from layerkit.errors import BackendUnavailableError, ContractError
 from layerkit.layers.layer import FLOAT_DTYPES, Arrays, Home, Layer
 from layerkit.nested import are_shapes, filled, leaves, mapped, mapped_shapes, of_any_batch, shape_of
+from layerkit.overriding import override
 from layerkit.program import RecordedArray, Recorder, Tape, recording
 from layerkit.program.central_differences import Comparison, compare, names_of_inputs, require_equal, side_by_side
 from layerkit.testing.contract import (

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
 import numpy as np
-from typing_extensions import override
 
 from layerkit.errors import BackendError, BackendUnavailableError, MixedBackendsError, ShapeError, UnsupportedWordError
+from layerkit.overriding import override
 from layerkit.xp import words
 from layerkit.xp.backend import Backend
 from layerkit.xp.registry import backend_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import override
 
 from layerkit.data.loading import fetch, load
+from layerkit.overriding import override
 from layerkit.training.data import Batch, BatchData, Rules, Shape
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from typing_extensions import override
 
 from layerkit.callbacks.callback import CallbackList
 from layerkit.callbacks.history import History
 from layerkit.checks import is_a
 from layerkit.errors import DataError, NotReadyError
+from layerkit.overriding import override
 from layerkit.training.data import ArrayData, BatchData, Rows
 from layerkit.training.guard import WINDOW, FiniteGuard
 from layerkit.training.trouble import FiniteWatch, say_when

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
+from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from typing import TextIO

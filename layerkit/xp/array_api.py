@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from typing_extensions import override
 
 from layerkit.errors import BackendUnavailableError, MixedBackendsError
+from layerkit.overriding import override
 from layerkit.xp import words
 from layerkit.xp.backend import Backend, check_value
 from layerkit.xp.cells import Cell, present, reading

@@ -7,11 +7,11 @@ import re
 
 import numpy as np
 import pytest
-from typing_extensions import override
 
 from layerkit import Sequential
 from layerkit.errors import ContractError, GradientMismatch, MissingDerivativeError, ShapeError
 from layerkit.layers import Activation, Dense, Dropout, Flatten, Input, Layer, ReLU, Softmax
+from layerkit.overriding import override
 from layerkit.testing import check_layer
 
 

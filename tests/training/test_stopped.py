@@ -68,7 +68,7 @@ def fail(at: int) -> Any:
         ({"callbacks": [LambdaCallback(on_epoch_end=fail(1))]}, 1, None),
         ({"validation_data": batches(2)}, 0, None),
     ],
-    ids=str,
+    ids=range(8),
 )
 def test_the_batch_is_the_first_cause(given: dict[str, Any], epoch: int, batch: int | None) -> None:
     model = compiled()
