@@ -5,8 +5,9 @@ Under Keras's names; `layerkit.utils` has them too.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from layerkit.names import loaded_later
 
 if TYPE_CHECKING:
     from layerkit.data.encoding import normalize, to_categorical
@@ -17,28 +18,17 @@ if TYPE_CHECKING:
     from layerkit.data.windows import timeseries_dataset_from_array
 
 # Each is loaded when it is first asked for.
-_MODULES = {
-    "PyDataset": "py_dataset",
-    "Sequence": "py_dataset",
-    "normalize": "encoding",
-    "pad_sequences": "sequences",
-    "set_random_seed": "seeding",
-    "split_dataset": "splitting",
-    "timeseries_dataset_from_array": "windows",
-    "to_categorical": "encoding",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = loaded_later(
+    __name__,
+    {
+        "encoding": ("normalize", "to_categorical"),
+        "py_dataset": ("PyDataset", "Sequence"),
+        "seeding": ("set_random_seed",),
+        "sequences": ("pad_sequences",),
+        "splitting": ("split_dataset",),
+        "windows": ("timeseries_dataset_from_array",),
+    },
+)
 
 __all__ = [
     "PyDataset",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from layerkit import losses
 from layerkit.errors import ArgumentError, LintWarning
 from layerkit.layers import Activation, Dense, Dropout, Flatten, Linear, ReLU, Reshape, Sigmoid, Softmax, Tanh
 from layerkit.losses import (
@@ -173,7 +174,9 @@ class Lookout:
         classes = (self._model.output_shape or (None,))[-1]
         ignored = getattr(self._loss, "ignore_class", None)
         kept = y if ignored is None else y[y != ignored]
-        if classes is not None and kept.size >= 2 * classes and kept.min() == 1 and kept.max() == classes - 1:
+        if classes is None or kept.size < 2 * classes or kept.min() != 1 or kept.max() != classes - 1:
+            return
+        if not isinstance(self._loss, losses.CTC):  # whose class 0 is the blank
             yield Finding(
                 "labels_from_one",
                 f"class indices begin at 0. Received: labels from 1 to {classes - 1}, for an output of {classes} "

@@ -129,6 +129,7 @@ def test_dead_units_are_found_after_the_first_epoch() -> None:
 
 
 HEALTHY = [
+    lambda: (model(Dense(4), loss="ctc"), X.reshape(50, 4, 5), 1 + LABELS[:100].reshape(50, 2)),
     lambda: (regression(), X, Y),
     lambda: (regression(), X.astype("float32") * 10, Y * 100 + 300),
     lambda: (classifier(), X, LABELS),
