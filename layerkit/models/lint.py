@@ -187,7 +187,7 @@ class Lookout:
         columns = x.reshape(len(x), -1) if x.ndim == 2 else x.reshape(-1, 1)
         largest = np.abs(columns).max(axis=0)
         steady = (columns == columns[0]).all(axis=0) & (largest > 0)
-        if steady.any() and x.ndim == 2:
+        if steady.any() and not steady.all() and x.ndim == 2:  # all of them are a trial run
             yield Finding(
                 "constant_columns",
                 f"a column of x should vary. Received: {_listed(np.flatnonzero(steady))}, the same number in all rows "

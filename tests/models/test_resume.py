@@ -23,7 +23,7 @@ from layerkit.callbacks import (
 from layerkit.data import PyDataset
 from layerkit.errors import ArgumentError, DataError, ModelFormatError
 from layerkit.layers import BatchNormalization, Dense, Dropout
-from layerkit.optimizers import SGD, Optimizer
+from layerkit.optimizers import SGD, Adam, LossScaleOptimizer, Optimizer
 from layerkit.optimizers.schedules import CosineDecay
 from layerkit.training.step import Step
 from tests.saving.models import assert_same
@@ -148,16 +148,26 @@ OPTIMIZERS = [
     for name in optimizers.__all__
     if isinstance(getattr(optimizers, name), type) and issubclass(getattr(optimizers, name), Optimizer)
 ]
-NEEDS = {"MultiOptimizer": {}, "OptimizerMap": {}}
+# These take other arguments, and L-BFGS all rows at once.
+OF_THEIR_OWN = ("LBFGS", "LossScaleOptimizer", "MultiOptimizer", "Optimizer", "OptimizerMap")
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in ("Optimizer", *NEEDS)])
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in OF_THEIR_OWN])
 def test_every_optimizer_goes_on(name: str, tmp_path: Path) -> None:
     options = {} if name == "Muon" else {"use_ema": name == "SGD", "gradient_accumulation_steps": 2}
 
     def fresh() -> Sequential:
         # Of Muon's step the captured form takes sums in another order.
         return compiled(getattr(optimizers, name)(**options), run_eagerly=name == "Muon")
+
+    expected = fit(fresh(), epochs=3)
+    cut_off(fresh(), 9, BackupAndRestore(tmp_path, save_freq=1), epochs=3)
+    assert_same(resume(tmp_path, X, Y), expected)
+
+
+def test_an_optimizer_that_scales_the_loss_goes_on(tmp_path: Path) -> None:
+    def fresh() -> Sequential:
+        return compiled(LossScaleOptimizer(Adam(0.01), initial_scale=8.0, dynamic_growth_steps=5))
 
     expected = fit(fresh(), epochs=3)
     cut_off(fresh(), 9, BackupAndRestore(tmp_path, save_freq=1), epochs=3)

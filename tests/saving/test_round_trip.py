@@ -285,6 +285,7 @@ ARGUMENTS: dict[str, Any] = {
     "decay_rate": 0.9,
     "decay_steps": 100,
     "default_optimizer": SGD(0.1),
+    "inner_optimizer": SGD(0.1),
     "axes": -1,
     "dims": (2, 1),
     "equation": "ab,bc->ac",

@@ -148,7 +148,8 @@ def each_optimizer(*, short: bool) -> Iterator[Row]:
     widths = (6, 5, 5, 10) if short else (784, 512, 512, 10)
     sgd = Work("fit", widths, 8 if short else 3200, 4 if short else 128, learning_rate=1e-4)
     for name in optimizers.__all__:
-        others = ("Optimizer", "SGD", "MultiOptimizer", "OptimizerMap")  # the last two are made of optimizers
+        # The last take whole data sets, or are made of optimizers.
+        others = ("Optimizer", "SGD", "LBFGS", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap")
         if isinstance(getattr(optimizers, name), type) and name not in others:
             label = f"MLP 784-512-512-10, batch 128, {name}, `fit`, a step"
             work = replace(sgd, optimizer=name)
