@@ -72,7 +72,7 @@ def order_of(dataset: PyDataset, epochs: int = 1, **arguments: Any) -> list[int]
 
 def alone() -> bool:
     """Tell whether there are no threads and processes of ours."""
-    threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("layerkit")]
+    threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("layerkit-batches")]
     return not threads and not multiprocessing.active_children()
 
 

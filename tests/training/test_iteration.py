@@ -214,7 +214,7 @@ def test_threads_that_load_batches_end_with_the_loop() -> None:
     model.compile("sgd", "mse")
     for _ in model.fit_iter(dataset, epochs=3, steps_per_epoch=2, verbose=0):
         break
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("layerkit")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("layerkit-batches")]
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
