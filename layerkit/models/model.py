@@ -6,6 +6,7 @@ import contextlib
 import copy
 import sys
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import ref
 
@@ -519,7 +520,7 @@ class Model(Layer):
             NotReadyError: `compile` was not called.
             ArgumentError, ShapeError, DataError: an argument or the data does not fit; nothing was changed.
         """
-        training = self._trained(
+        training = self.fit_iter(
             x,
             y,
             batch_size=batch_size,
@@ -537,7 +538,6 @@ class Model(Layer):
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq,
             validation_strategy=validation_strategy,
-            pauses=False,
         )
         training.run()
         return training.history
@@ -581,50 +581,6 @@ class Model(Layer):
 
         Raises: what `fit` does, when it is called, and not only in the loop.
         """
-        return self._trained(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
-            validation_freq=validation_freq,
-            validation_strategy=validation_strategy,
-            pauses=True,
-        )
-
-    def _trained(
-        self,
-        x: Any,
-        y: Any,
-        batch_size: int | None,
-        epochs: int,
-        verbose: int | str,
-        callbacks: Any,
-        validation_split: float,
-        validation_data: Any,
-        shuffle: bool,
-        class_weight: dict[int, float] | None,
-        sample_weight: Any,
-        initial_epoch: int,
-        steps_per_epoch: int | None,
-        validation_steps: int | None,
-        validation_batch_size: int | None,
-        validation_freq: int | Sequence[int],
-        validation_strategy: str,
-        *,
-        pauses: bool,
-    ) -> Training:
-        """Check everything, and return the training, which has not begun yet: see `fit`."""
         step = self._compiled("fit")
         self.turn.require("fit", self.name)
         shown = check_verbose(verbose, "fit")
@@ -730,7 +686,8 @@ class Model(Layer):
         self.history = history
         interrupt = DeferredInterrupt()
         progress = Progress(shown, steps, epochs, initial_epoch if at is None else at.epoch)
-        generator = loop.train(
+        epochs_run = partial(
+            loop.train,
             step,
             batches,
             called,
@@ -741,10 +698,9 @@ class Model(Layer):
             interrupt=interrupt,
             run=run,
             lookout=lookout if at is None else None,
-            pauses=pauses,
             at=at,
         )
-        training = Training(generator, interrupt, progress, self, history)
+        training = Training(epochs_run, interrupt, progress, self, history)
         self._training = ref(training)
         return training
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from layerkit.errors import NotReadyError
 from layerkit.training.loop import overflow_is_right
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
     from layerkit.callbacks import History
@@ -54,7 +55,7 @@ class Training:
     ends with the loop, unless somebody else holds the iterator.
 
     Args:
-        epochs: does the work; see `loop.train`.
+        begin: `loop.train`, which does the work, but for `pauses`.
         interrupt: what Ctrl-C does while an epoch runs; between epochs it is what it always is.
         progress: shows how it goes.
         model: what is trained.
@@ -63,13 +64,13 @@ class Training:
 
     def __init__(
         self,
-        epochs: Generator[tuple[int, dict[str, Any]]],
+        begin: Callable[..., Generator[tuple[int, dict[str, Any]]]],
         interrupt: DeferredInterrupt,
         progress: Progress,
         model: Any,
         history: History,
     ) -> None:
-        self._epochs = epochs
+        self._begin = begin
         self._interrupt = interrupt
         self._progress = progress
         self._model = model
@@ -77,11 +78,16 @@ class Training:
         self._is_between = True
         self._is_replaced = False
 
+    @cached_property
+    def _epochs(self) -> Generator[tuple[int, dict[str, Any]]]:
+        return self._begin(pauses=True)
+
     def run(self) -> None:
         """Train to the end."""
         self._is_between = False
-        with self._interrupt, overflow_is_right(self._model.step), contextlib.closing(self._epochs):
-            for _ in self._epochs:
+        self._epochs = epochs = self._begin(pauses=False)
+        with self._interrupt, overflow_is_right(self._model.step), contextlib.closing(epochs):
+            for _ in epochs:
                 pass
 
     def __iter__(self) -> Self:

@@ -234,7 +234,7 @@ def train(
     validation: Callable[[int], Batches | None],
     interrupt: DeferredInterrupt,
     run: Run,
-    pauses: bool = False,
+    pauses: bool,
     lookout: Lookout | None = None,
     at: Standing | None = None,
 ) -> Generator[tuple[int, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import re
 import signal
 import threading
@@ -14,7 +15,7 @@ import pytest
 from layerkit import Layer, Sequential
 from layerkit.callbacks import Callback, LearningRateScheduler
 from layerkit.data import timeseries_dataset_from_array
-from layerkit.errors import ArgumentError, NonFiniteWarning, NotReadyError
+from layerkit.errors import ArgumentError, DataError, NonFiniteWarning, NotReadyError, ShapeError
 from layerkit.layers import Dense, Dropout, Flatten
 from layerkit.optimizers import SGD
 
@@ -77,6 +78,26 @@ def test_the_loop_may_be_left_and_the_next_fit_goes_on() -> None:
     same(model, other)
     gc.collect()
     assert ends.ended == 1
+
+
+@pytest.mark.parametrize("end", ["close", "run"])
+def test_a_training_that_has_ended_does_not_begin_again(end: str) -> None:
+    model, ends = compiled(), Ends()
+    training = model.fit_iter(X, Y, epochs=2, callbacks=[ends], **CALL)
+    getattr(training, end)()
+    begun = ends.begun
+    assert begun == (end == "run")
+    assert list(training) == []
+    assert (ends.begun, ends.ended) == (begun, begun)
+
+
+def test_fit_takes_what_fit_iter_takes() -> None:
+    parameters = inspect.signature(Sequential.fit).parameters
+    assert parameters == inspect.signature(Sequential.fit_iter).parameters
+    for name in parameters:  # each is passed on: a value that is wrong is refused
+        if name not in ("self", "x", "y"):
+            with pytest.raises((ArgumentError, DataError, ShapeError), match=name.partition("_")[0]):
+                compiled().fit(X, Y, **{name: object()})
 
 
 @pytest.mark.parametrize("leave", ["break", "stop", "last"])
