@@ -1,0 +1,181 @@
+"""How a model is trained: what `compile` is given, and what it makes of that."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Unpack
+
+from layerkit import losses, optimizers
+from layerkit.checks import check_flag, check_name
+from layerkit.dtype_policies import HALF
+from layerkit.errors import ArgumentError, NotReadyError
+from layerkit.layers.layer import Layer, LayerArguments
+from layerkit.training.step import Inference, Step
+from layerkit.training.transfer import CHOICES as TRANSFER_CHOICES
+from layerkit.training.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from layerkit.losses import Loss
+    from layerkit.metrics import Metric
+    from layerkit.optimizers import Optimizer
+    from layerkit.training.run import Run
+
+
+class Compiled(Layer):
+    """A layer with a loss, an optimizer and metrics: what a model is before it knows of data."""
+
+    _bookkeeping = frozenset({"run", "stop_training", "turn", "_compile_options", "_is_to_lint", "_step", "_inference"})
+
+    stop_training: bool = False
+
+    def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.turn = Turn()
+        self.run: Run | None = None  # the `fit` that is under way
+        self._step: Step | None = None
+        self._inference: Inference | None = None
+        self._compile_options: dict[str, Any] = {}
+        self._is_to_lint = False
+
+    def compile(
+        self,
+        optimizer: str | Optimizer | type[Optimizer] = "rmsprop",
+        loss: str | Loss | type[Loss] | Callable[..., Any] | None = None,
+        metrics: Sequence[Any] | str | Metric | None = None,
+        weighted_metrics: Sequence[Any] | None = None,
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+        transfer: str = "auto",
+        on_nonfinite: str = "warn",
+        auto_scale_loss: bool = True,
+        lint: bool = True,
+    ) -> None:
+        """Say how to train.
+
+        Args:
+            optimizer: a name or an `Optimizer`.
+            loss: a name, a `Loss`, or a function of `layerkit.losses`.
+            metrics: names, `Metric`s, losses, or functions f(y_true, y_pred); measured without sample weights.
+            weighted_metrics: the same, measured with sample weights.
+            run_eagerly: True never records a step: each is run line by line, for debugging.
+            jit_compile: whether steps are recorded and replayed: "auto" where that is possible, with a warning where it
+                is not; True, or else an error; False never.
+            transfer: what happens to data that lie elsewhere than the model, in `fit`, `evaluate`, `predict`, … or
+                ``model(x)``: "auto" copies them; "warn" does, and says once a call how many bytes; "error" refuses.
+                Predictions, which come to the host, do not count, nor does the loss at an epoch's end.
+            on_nonfinite: what happens where the loss or a weight becomes NaN or infinite in `fit`: "warn" says once
+                where it began, and training goes on; "error" stops, with the weights as they were before that batch;
+                "ignore" does not look.
+            auto_scale_loss: whether the optimizer of a model whose dtype is "mixed_float16" is put into a
+                `LossScaleOptimizer`.
+            lint: whether the first `fit` looks for mistakes: see `lint`.
+
+        Raises:
+            UnknownNameError: a name is not known; the nearest is suggested.
+            ArgumentError: a value is none of those above.
+        """
+        if jit_compile not in ("auto", True, False):
+            raise ArgumentError(
+                f"compile: jit_compile must be 'auto', True or False. Received: jit_compile={jit_compile!r}"
+            )
+        check_flag("compile", run_eagerly=run_eagerly)
+        check_flag("compile", auto_scale_loss=auto_scale_loss)
+        check_name("compile", TRANSFER_CHOICES, transfer=transfer)
+        check_name("compile", ("warn", "error", "ignore"), on_nonfinite=on_nonfinite)
+        self._is_to_lint = check_flag("compile", lint=lint)
+        self._compile_options = {"run_eagerly": run_eagerly, "jit_compile": jit_compile, "transfer": transfer}
+        self._compile_options["on_nonfinite"] = on_nonfinite
+        self._compile_options["auto_scale_loss"] = auto_scale_loss
+        if run_eagerly and jit_compile is True:
+            warnings.warn(
+                "compile: a step that runs eagerly is not compiled. Received: run_eagerly=True and jit_compile=True. "
+                "jit_compile is taken as False.",
+                stacklevel=2,
+            )
+        made = optimizers.get(optimizer)
+        if auto_scale_loss and self._policy == "mixed_float16":
+            made = made if isinstance(made, optimizers.LossScaleOptimizer) else optimizers.LossScaleOptimizer(made)
+        self._inference = None
+        self._step = Step(
+            self,
+            made,
+            None if loss is None else losses.get(loss),
+            _listed(metrics),
+            _listed(weighted_metrics),
+            False if run_eagerly else jit_compile,
+            on_nonfinite,
+        )
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._step is not None
+
+    @property
+    def step(self) -> Step | None:
+        """What `compile` made: the steps of training; None before."""
+        return self._step
+
+    def _compiled(self, caller: str) -> Step:
+        if self._step is None:
+            raise NotReadyError(
+                f"{caller}: the model must be compiled first. Received: a model without loss and optimizer. "
+                f"Call compile(optimizer, loss)."
+            )
+        return self._step
+
+    @property
+    def loss_dtype(self) -> str:
+        """The dtype of the loss, of targets, and of outputs where they are compared with them: float32 at least."""
+        return "float32" if self.compute_dtype in HALF else self.compute_dtype
+
+    @property
+    def inference(self) -> Inference:
+        """The step of `predict`."""
+        if self._inference is None:
+            self._inference = Inference(self, "auto" if self._step is None else self._step.jit_compile)
+        return self._inference
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of `compile`, as objects and names."""
+        step = self._compiled("get_compile_config")
+        metrics, weighted = step.identifiers
+        given = {"optimizer": step.optimizer, "loss": step.loss}
+        return given | {"metrics": [*metrics], "weighted_metrics": [*weighted]} | self._compile_options
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile with what `get_compile_config` returned."""
+        self.compile(**config)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer that `compile` was given."""
+        return self._compiled("optimizer").optimizer
+
+    @property
+    def loss(self) -> Loss | None:
+        """The loss that `compile` was given."""
+        return self._compiled("loss").loss
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The mean loss and the metrics, whose totals are those of the last epoch."""
+        return [] if self._step is None else list(self._step.all_metrics)
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The keys of History."""
+        return [] if self._step is None else self._step.names[: len(self.metrics)]
+
+    def reset_metrics(self) -> None:
+        """Set the totals of all metrics to 0."""
+        self._compiled("reset_metrics").reset()
+
+
+def _listed(identifiers: Any) -> list[Any]:
+    if identifiers is None:
+        return []
+    return list(identifiers) if isinstance(identifiers, (list, tuple)) else [identifiers]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
