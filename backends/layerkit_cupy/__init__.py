@@ -10,8 +10,9 @@ each from the table in `expressions`, `products` calls cuBLAS, and `program` put
 
     xp.matmul_precision = "tf32"     # or LAYERKIT_MATMUL_PRECISION=tf32; "float32" by default
     xp.data_budget = 4 << 30         # bytes of data that `fit` keeps on the device; by default, a quarter of the free
+    xp.memory_limit = 16 << 30       # or LAYERKIT_MEMORY_LIMIT: bytes that are taken at most; by default, all
 
-CuPy's own ``CUPY_GPU_MEMORY_LIMIT`` limits its pools of memory; each captured step has a pool of its own.
+Where memory does not suffice for a step, the error says what it takes, and how large a batch fits.
 
 What no GPU has seen yet: all of it. The kernels compile with NVRTC for compute capability 7.5 to 9.0, and compute what
 NumPy does when they are compiled for the host; cuBLAS is called as its header says; CuPy's names take what they are

@@ -19,6 +19,7 @@ from layerkit.xp import reference, words
 from layerkit.xp.backend import Backend, check_value
 from layerkit.xp.einsum import parsed
 from layerkit_cupy.installation import device_names, find_device, summary
+from layerkit_cupy.pools import Pools
 from layerkit_cupy.products import Products, load
 from layerkit_cupy.program import CupyProgram
 
@@ -33,6 +34,7 @@ special: Any = import_module("cupyx.scipy.special")
 
 _THREADS = 256  # in a block: any multiple of 32 up to 1024 would do
 PRECISIONS = ("float32", "tf32")
+_END = "end what else runs on the device"
 PHILOX = Path(__file__).with_name("philox.cu").read_text(encoding="utf-8")
 _philox = cupy.RawKernel(PHILOX, "layerkit_philox")
 
@@ -51,10 +53,11 @@ class _OnDevice:
         try:
             if isinstance(error, cupy.cuda.memory.OutOfMemoryError):
                 free, total = cupy.cuda.runtime.memGetInfo()
+                limited = "limit set to" in str(error)
                 raise DeviceMemoryError(
                     f"cupy:{self._index}: the device must have room for what is computed. "
                     f"Received: {str(error).rstrip('.')}, with {free:,} of the device's {total:,} bytes free. "
-                    f"Use a smaller batch_size, or end what else runs on the device."
+                    f"Use a smaller batch_size, or {'a larger memory_limit' if limited else _END}."
                 ) from error
         finally:
             self._device.__exit__(None, None, None)
@@ -101,6 +104,10 @@ class CupyBackend(Backend):
         self._index = index
         self.data_budget: int | None = None
         """How many bytes of a data set `fit` keeps on the device; None for a quarter of what is free."""
+        self.pools = Pools()
+        limit = os.environ.get("LAYERKIT_MEMORY_LIMIT", "").strip()
+        if limit:
+            self.memory_limit = int(limit) if limit.isdecimal() else limit
         self.matmul_precision = os.environ.get("LAYERKIT_MATMUL_PRECISION", "").strip() or "float32"
         computing = set(words.ARRAY_WORDS).difference(words.CONSTANTS, words.DTYPES)
         for word in (*computing, *words.NETWORK_WORDS, *words.MACHINE_WORDS):
@@ -116,6 +123,27 @@ class CupyBackend(Backend):
                 return word(*args, **kwargs)
 
         return here
+
+    @property
+    def memory_limit(self) -> int | None:
+        """How many bytes of the device's memory are taken at most; None for all.
+
+        By default what the environment variable ``LAYERKIT_MEMORY_LIMIT`` says. What is already taken stays.
+
+        Raises:
+            ArgumentError: it is set to something else than a whole number above 0, or None.
+        """
+        return self.pools.limit
+
+    @memory_limit.setter
+    def memory_limit(self, limit: Any) -> None:
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+            raise ArgumentError(
+                f"{self}: memory_limit must be a whole number of bytes, at least 1, or None for all that the device "
+                f"has. Received: memory_limit={limit!r}"
+            )
+        with self.on_device():
+            self.pools.set_limit(limit)
 
     @property
     def matmul_precision(self) -> str:
@@ -182,6 +210,11 @@ class CupyBackend(Backend):
     @override
     def memory(self) -> tuple[int, int] | None:
         return cupy.cuda.Device(self._index).mem_info
+
+    @override
+    def free_memory(self) -> int | None:
+        with self.on_device():
+            return self.pools.free_memory()
 
     @override
     def on_device(self) -> AbstractContextManager[Any]:

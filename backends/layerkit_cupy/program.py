@@ -114,7 +114,7 @@ class _Replay:
         self._inputs = [cupy.empty(program.specs[place].shape, program.specs[place].dtype) for place in program.inputs]
         self.stages = Stages(program, xp, self._inputs)
         self._kernels: dict[Any, Any] = {}
-        self._pool: Any = cupy.cuda.MemoryPool()
+        self._pool: Any = xp.pools.new(self)
         self._stream: Any = None
         self._graph: Any = None
         self._result: Any = None
@@ -150,6 +150,7 @@ class _Replay:
         with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
             result = self._run()
         self._stream.synchronize()
+        self._xp.pools.share()
         return result
 
     def _capture(self) -> None:

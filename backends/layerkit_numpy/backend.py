@@ -95,6 +95,12 @@ class NumpyBackend(Backend):
         return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, stable=stable), axis)
 
     @override
+    def free_memory(self) -> int | None:
+        from layerkit_numpy.memory import free_memory  # seldom needed
+
+        return free_memory()
+
+    @override
     def capture(self, program: Any) -> NumpyProgram:
         return NumpyProgram(program, self)
 

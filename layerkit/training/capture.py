@@ -65,6 +65,8 @@ class Subject(Protocol):
 
     @property
     def xp(self) -> Backend: ...
+    @property
+    def model(self) -> Any: ...
     def parts(self) -> list[Any]: ...
     def state(self) -> list[Variable]: ...
     def labelled(self) -> Iterable[tuple[Any, str, Origin]]: ...
@@ -99,7 +101,7 @@ class CapturedStep:
     def __init__(self, name: str, function: Callable[..., Any], subject: Subject, jit_compile: bool | str) -> None:
         self.name = name
         self.function = function
-        self._subject = subject
+        self.subject = subject
         self._strict = jit_compile is True
         self._eager = jit_compile is False
         self._met: set[Any] = set()
@@ -120,25 +122,31 @@ class CapturedStep:
         largest = max(self._learnt.values(), key=lambda learnt: learnt.program.size, default=None)
         if largest is None:
             return None
-        return largest.run if largest.run is not None else self._subject.xp.capture(largest.program)
+        return largest.run if largest.run is not None else self.subject.xp.capture(largest.program)
 
     def __call__(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Take the step, on arrays of the host or of the backend."""
-        if self._seen == changes():
-            run, last_x, last_y = self._last
-            if x is last_x() and y is last_y() and sample_weight is None:
-                return run(x, y)
-        return self._take(x, y, sample_weight)
+        try:
+            if self._seen == changes():
+                run, last_x, last_y = self._last
+                if x is last_x() and y is last_y() and sample_weight is None:
+                    return run(x, y)
+            return self._take(x, y, sample_weight)
+        except MemoryError as error:
+            from layerkit.training.memory import say_what_fits  # seldom needed
+
+            say_what_fits(error, self, (x, y, sample_weight))
+            raise
 
     def ready(self, x: Any) -> Callable[..., Any] | None:
         """Return what replays the step on such an array of the backend; None if it is to be looked at first."""
         if self._seen != changes() or self._snapshot is None or not self._snapshot.settled:
             return None
-        learnt = self._learnt.get((self._subject.xp, (x.shape, x.dtype)))
+        learnt = self._learnt.get((self.subject.xp, (x.shape, x.dtype)))
         return None if learnt is None else learnt.run
 
     def _take(self, *given: Any) -> Any:
-        xp = self._subject.xp
+        xp = self.subject.xp
         arrays = tuple([xp.asarray(array) for array in given if array is not None])
         if self._eager:
             return self.function(xp, *arrays)
@@ -171,6 +179,18 @@ class CapturedStep:
         if self._snapshot is not None and not self._snapshot.settled:
             self._seen = -1
 
+    def sketched(self, given: Iterable[Any]) -> Program:
+        """Record the step on some arrays, only to look at it: the state is then what it was before."""
+        xp = self.subject.xp
+        with _lock:
+            copy = Copy(self.subject.state())
+            try:
+                with xp.on_device(), _labelling(self.subject.labelled()) as label:
+                    arrays = tuple(map(xp.asarray, given))
+                    return recordings.record(xp, self.function, arrays, self.name, label)[2]
+            finally:
+                copy.put_back()
+
     def _look_again(self) -> None:
         seen = changes()
         self._last = _NO_LAST
@@ -182,14 +202,14 @@ class CapturedStep:
         self._seen = seen
 
     def _found(self) -> tuple[Snapshot, list[Any]]:
-        subject = self._subject
+        subject = self.subject
         return recordings.snapshot(subject.parts()), [
             (id(variable), id(variable.array)) for variable in subject.state()
         ]
 
     def _learn(self, key: Any, arrays: tuple[Any, ...]) -> Any:
         """Take the step, and learn what it is from a recording of it."""
-        subject, xp, earlier = self._subject, self._subject.xp, self._learnt.get(key)
+        subject, xp, earlier = self.subject, self.subject.xp, self._learnt.get(key)
         if earlier is not None and earlier.run is not None:  # another thread has done it
             return earlier.run(*arrays)
         if subject.is_shared():  # another thread writes the state that would be put back
@@ -245,7 +265,7 @@ class CapturedStep:
         try:
             again = run(*arrays)
             different = copy.difference(close)
-            if different is None and result is not None and not close(self._subject.xp, result, again):
+            if different is None and result is not None and not close(self.subject.xp, result, again):
                 different = "the output"
         except Exception as error:  # noqa: BLE001 - whatever it is, the step itself has run well
             different = f"{type(error).__name__}: {error}"

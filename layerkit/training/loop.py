@@ -267,7 +267,6 @@ def train(
     logs: dict[str, float] = {}
     watch = FiniteWatch(step, batches)
     guard = FiniteGuard(step, 1 if follows_batches else WINDOW) if step.on_nonfinite == "error" else None
-    x = y = weight = None
     begun, taken = at, 0  # the epoch in which training was cut off
     outer, model.run = model.run, run
     now: int | None = None  # the epoch that is under way,
@@ -364,7 +363,7 @@ def train(
         step.optimizer.finalize_variable_values(model.trainable_weights)
     except Exception as error:
         if now is not None:
-            say_when(error, now, done, arrays=(x, y, weight), state=step.state())
+            say_when(error, now, done)
         raise
     finally:
         batches.close()

@@ -45,9 +45,7 @@ def say_where(error: Exception, owner: Any, doing: str, **operands: Any) -> None
         error.add_note(note)
 
 
-def say_when(
-    error: Exception, epoch: int, batch: int | None, *, arrays: Iterable[Any], state: Iterable[Variable]
-) -> None:
+def say_when(error: Exception, epoch: int, batch: int | None) -> None:
     """Give an error that ends training a first cause: the batch and the epoch in which it happened.
 
     The error keeps its type, its message and its traceback, as whoever called `fit` expects them.
@@ -56,19 +54,9 @@ def say_when(
         error: on its way up.
         epoch: its number, from 0.
         batch: how many batches of it were done; None if all were.
-        arrays: the batch at hand.
-        state: what the step keeps.
     """
     when = "after the last batch" if batch is None else f"in batch {batch + 1}"
     place = f"fit: this was {when} of epoch {epoch + 1}."
-    if is_a(error, MemoryError):
-        given = [array for array in arrays if array is not None]
-        rows = given[0].shape[0] if given else 0
-        kept = sum(_bytes(variable.array) for variable in state)
-        place += (
-            f" Memory did not suffice for a step on {rows} rows, which are {_size(sum(map(_bytes, given)))}, with "
-            f"{_size(kept)} of weights and other state. A smaller batch_size needs less."
-        )
     last: BaseException = error
     seen = {id(last)}
     while True:
@@ -79,14 +67,6 @@ def say_when(
         seen.add(id(last))
     if not is_a(last, TrainingStopped):
         last.__cause__ = TrainingStopped(place, epoch, batch)
-
-
-def _bytes(array: Any) -> int:
-    return int(getattr(array, "nbytes", 0))
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
 
 
 def _described(operand: Any) -> str:

@@ -168,6 +168,11 @@ class Backend(ABC):
         """Return the free and all bytes of the device's own memory; None where it has none of its own."""
         return None
 
+    def free_memory(self) -> int | None:
+        """Return how many bytes can still be had for arrays; None where that is not known."""
+        memory = self.memory()
+        return None if memory is None else memory[0]
+
     def on_device(self) -> AbstractContextManager[Any]:
         """Return a context in which operators between arrays (``x * y``) compute on this device, as words always do."""
         return _HERE

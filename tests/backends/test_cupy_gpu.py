@@ -4,6 +4,7 @@ Each test runs on the first GPU, where there is one, and everywhere on an emulat
 `emulated`), which shows that the backend asks CuPy for the right things. To run what needs a GPU: ``pytest -m gpu``.
 """
 
+import re
 import sys
 
 import numpy as np
@@ -221,6 +222,86 @@ def test_a_full_device(emulation, monkeypatch):
         full()
     assert str(caught.value) == sentence
     assert library._current == [0]
+
+
+@pytest.fixture
+def unlimited(cupy):
+    yield
+    cupy.memory_limit = None
+
+
+def test_a_limit_holds_for_all_pools_together(cupy, unlimited, monkeypatch):
+    cupy.synchronize()
+    library = sys.modules["cupy"]
+    own = library.get_default_memory_pool()
+    with cupy.on_device():
+        own.free_all_blocks()
+        cupy.memory_limit = limit = own.total_bytes() + (8 << 20)
+        monkeypatch.setattr(library.cuda.runtime, "memGetInfo", lambda: (1 << 30, 80_000_000_000))
+        assert cupy.free_memory() >= 8 << 20
+        replay = type("Replay", (), {})()
+        pool = cupy.pools.new(replay)
+        with library.cuda.using_allocator(pool.malloc):
+            kept = library.empty((6 << 20,), dtype=library.uint8)
+        cupy.pools.share()
+        assert cupy.free_memory() <= 2 << 20
+        with pytest.raises(DeviceMemoryError) as caught, cupy.on_device():
+            library.empty((6 << 20,), dtype=library.uint8)
+    assert re.fullmatch(
+        r"cupy:0: the device must have room for what is computed\. Received: Out of memory allocating 6,291,456 bytes "
+        r"\(allocated so far: [\d,]+ bytes, limit set to: [\d,]+ bytes\), with [\d,]+ of the device's [\d,]+ bytes "
+        r"free\. Use a smaller batch_size, or a larger memory_limit\.",
+        str(caught.value),
+    )
+    assert cupy.memory_limit == limit
+    cupy.memory_limit = None
+    with cupy.on_device():
+        library.empty((6 << 20,), dtype=library.uint8)
+    assert kept.nbytes == 6 << 20
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, True, "1 GB"])
+def test_a_limit_that_is_none(cupy, limit):
+    with pytest.raises(ArgumentError) as caught:
+        cupy.memory_limit = limit
+    assert str(caught.value) == (
+        f"cupy:0: memory_limit must be a whole number of bytes, at least 1, or None for all that the device has. "
+        f"Received: memory_limit={limit!r}"
+    )
+    assert cupy.memory_limit is None
+
+
+def test_the_environment_sets_the_limit(emulation, monkeypatch):
+    monkeypatch.setenv("LAYERKIT_MEMORY_LIMIT", "123456789")
+    assert layerkit.backend("cupy:1").memory_limit == 123_456_789
+    assert sys.modules["cupy"].get_default_memory_pool().limit == 123_456_789
+
+
+def test_a_step_beyond_the_limit_says_how_large_a_batch_fits(emulation, monkeypatch):
+    """A batch of 4,096 rows has 800 kB of hidden units; where 100 kB are free, 200 rows or so fit."""
+    cupy = layerkit.backend("cupy:0")
+    library = sys.modules["cupy"]
+    model = Sequential([layerkit.Input((3,)), Dense(50), Dense(1)], seed=0, backend=cupy)
+    model.compile("sgd", "mse")
+    matmul = cupy.matmul
+
+    def limited(a, b):
+        if max(a.shape[0], a.shape[-1]) > 1000:
+            raise library.cuda.memory.OutOfMemoryError(819_200, 1_000)
+        return matmul(a, b)
+
+    monkeypatch.setattr(cupy, "matmul", cupy._here(limited))
+    monkeypatch.setattr(cupy, "free_memory", lambda: 100_000)
+    with pytest.raises(DeviceMemoryError) as caught:
+        model.fit(np.ones((4096, 3), "f"), np.ones((4096, 1), "f"), batch_size=4096, verbose=0)
+    assert re.fullmatch(
+        r"cupy:0: the device must have room for what is computed\. Received: Out of memory allocating 819,200 bytes "
+        r"\(allocated so far: 1,000 bytes\), with 1,000 of the device's 80,000,000,000 bytes free\. Use a smaller "
+        r"batch_size, or end what else runs on the device\. A train step on 4,096 rows takes about 1\.\d MiB for 64\.0 "
+        r"KiB of data, beside \d\.\d KiB of weights and other state; 97\.7 KiB are free\. Largest batch that fits: "
+        r"about (1[5-9]0|2[01]0)\.",
+        str(caught.value),
+    ), str(caught.value)
 
 
 # Models.

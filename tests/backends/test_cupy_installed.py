@@ -90,7 +90,10 @@ CALLS = {
 METHODS = {
     "cupy.cuda.Graph.launch": [()],
     "cupy.cuda.MemoryPool.free_all_blocks": [()],
+    "cupy.cuda.MemoryPool.free_bytes": [()],
     "cupy.cuda.MemoryPool.malloc": [(...,)],
+    "cupy.cuda.MemoryPool.set_limit": [((), {"size": ...})],
+    "cupy.cuda.MemoryPool.total_bytes": [()],
     "cupy.cuda.Stream.begin_capture": [()],
     "cupy.cuda.Stream.end_capture": [()],
     "cupy.cuda.Stream.synchronize": [()],

@@ -13,7 +13,6 @@ from layerkit.callbacks import LambdaCallback
 from layerkit.data import PyDataset
 from layerkit.errors import TrainingStopped
 from layerkit.layers import Dense
-from layerkit.training.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,25 +103,3 @@ def test_before_the_first_epoch_there_is_no_batch() -> None:
     with pytest.raises(SourceError) as raised:
         compiled().fit(X, Y, verbose=0, callbacks=[LambdaCallback(on_train_begin=raises)])
     assert raised.value.__cause__ is None
-
-
-def test_a_lack_of_memory_is_told_with_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = compiled()
-    taken: list[int] = []
-
-    def train(self: Step, *batch: Any) -> None:
-        taken.append(1)
-        if len(taken) == 2:
-            raise MemoryError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Step, "train", train)
-        with pytest.raises(MemoryError) as raised:
-            model.fit(X, Y, batch_size=8, verbose=0)
-    # 8 rows of 3 + 1 float32; a kernel of 3 and a bias, as many gradients, and the counters of steps and of the loss.
-    kept = sum(variable.array.nbytes for variable in model.step.state()) / 1024
-    assert str(raised.value.__cause__) == (
-        f"fit: this was in batch 2 of epoch 1. Memory did not suffice for a step on 8 rows, which are 0.1 KiB, with "
-        f"{kept:.1f} KiB of weights and other state. A smaller batch_size needs less."
-    )
-    assert model.fit(X, Y, verbose=0).epoch == [0]

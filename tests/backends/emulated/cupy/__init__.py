@@ -6,6 +6,7 @@ the same memory. It proves how the backend uses CuPy, not that CuPy works so.
 """
 
 import contextlib
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -166,6 +167,7 @@ def copyto(target, source):
 
 def empty(shape, dtype=float):
     array = np.empty(shape, dtype)
+    _pools[-1].take(array.nbytes)
     array.fill(3 if _noted is None else 0)  # which shows where it was not written; but it may be an index
     return _on_device(array)
 
@@ -241,22 +243,51 @@ class Graph:
 
 
 class MemoryPool:
+    """What is made while it is used counts as taken, for good: the emulation's arrays are NumPy's to free."""
+
+    def __init__(self):
+        self.taken = self.limit = 0
+
     def malloc(self, size):
         raise NotImplementedError
 
+    def take(self, size):
+        if self.limit and self.taken + size > self.limit:
+            raise OutOfMemoryError(size, self.taken, self.limit)
+        self.taken += size
+
     def free_all_blocks(self):
         pass
+
+    def set_limit(self, size=None, fraction=None):
+        self.limit = size
+
+    def total_bytes(self):
+        return self.taken
+
+    def free_bytes(self):
+        return 0
 
 
 class OutOfMemoryError(MemoryError):
     """Its text is that of CuPy 14."""
 
-    def __init__(self, size, total):
-        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes).")
+    def __init__(self, size, total, limit=0):
+        limited = f", limit set to: {limit:,} bytes" if limit else ""
+        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes{limited}).")
 
 
 class memory:
     OutOfMemoryError = OutOfMemoryError
+
+
+@contextlib.contextmanager
+def using_allocator(allocator):
+    _pools.append(allocator.__self__)
+    try:
+        yield
+    finally:
+        _pools.pop()
 
 
 class nvrtc:
@@ -266,12 +297,13 @@ class nvrtc:
 class cuda:
     runtime, nvrtc, cublas, memory = runtime, nvrtc, None, memory
     Device, Stream, Graph, MemoryPool = Device, Stream, Graph, MemoryPool
-    using_allocator = staticmethod(lambda allocator: contextlib.nullcontext())
+    using_allocator = staticmethod(using_allocator)
     get_current_stream = staticmethod(lambda: Stream())
 
 
 add, ascontiguousarray, einsum, matmul = map(on_device, (np.add, np.ascontiguousarray, np.einsum, np.matmul))
 max, min, sum = map(on_device, (np.max, np.min, np.sum))  # noqa: A001 - CuPy's names
-get_default_memory_pool = MemoryPool
+_pools = [MemoryPool()]
+get_default_memory_pool = functools.partial(_pools.__getitem__, 0)
 dtype, generic, result_type = np.dtype, np.generic, np.result_type
 uint8, uint32, uint64 = np.uint8, np.uint32, np.uint64
