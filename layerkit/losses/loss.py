@@ -91,6 +91,13 @@ class Loss(Configurable):
         """Return one value for each sample."""
         return self.forward(xp, y_true, y_pred)[0]
 
+    def residuals(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        """Return r, with the shape of y_pred: each value is the mean of r² over the last axis.
+
+        Only a loss of squares defines it; optimizers for least squares take no other.
+        """
+        raise ArgumentError(f"{self.name}: a loss of squares must define residuals(xp, y_true, y_pred). Received: none")
+
     def counted(self, xp: Backend, y_true: Array, values: Array) -> Array | None:
         """Return 1 where a value counts and 0 where it does not, with the shape of values; None if all count."""
         return None

@@ -29,6 +29,10 @@ class MeanSquaredError(Loss):
     def backward(self, xp: Backend, saved: Any, dvalues: Array) -> Array:
         return xp.expand_dims(dvalues * (2.0 / saved.shape[-1]), axis=-1) * saved
 
+    @override
+    def residuals(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        return y_pred - y_true
+
 
 class MeanAbsoluteError(Loss):
     """``v = mean(|y_pred - y_true|)`` over the last axis of length n; ``dy_pred = dv sign(y_pred - y_true) / n``.
@@ -111,8 +115,12 @@ class MeanSquaredLogarithmicError(Loss):
 
     @override
     def forward(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Any]:
-        error = xp.log1p(xp.maximum(y_pred, EPSILON)) - xp.log1p(xp.maximum(y_true, EPSILON))
+        error = self.residuals(xp, y_true, y_pred)
         return xp.mean(error * error, axis=-1), (y_pred, error)
+
+    @override
+    def residuals(self, xp: Backend, y_true: Array, y_pred: Array) -> Array:
+        return xp.log1p(xp.maximum(y_pred, EPSILON)) - xp.log1p(xp.maximum(y_true, EPSILON))
 
     @override
     def backward(self, xp: Backend, saved: Any, dvalues: Array) -> Array:

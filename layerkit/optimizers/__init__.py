@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from layerkit.optimizers.ftrl import Ftrl
     from layerkit.optimizers.lamb import Lamb
     from layerkit.optimizers.lbfgs import LBFGS
+    from layerkit.optimizers.levenberg_marquardt import LevenbergMarquardt
     from layerkit.optimizers.lion import Lion
     from layerkit.optimizers.loss_scale_optimizer import LossScaleOptimizer
     from layerkit.optimizers.multi_optimizer import MultiOptimizer, OptimizerMap
@@ -37,7 +38,12 @@ _LATER = {
         name.lower(): (name,)
         for name in ("Adadelta", "Adafactor", "Adagrad", "AdamW", "Adamax", "Ftrl", "LBFGS", "Lamb", "Lion")
     },
-    **{"muon": ("Muon",), "nadam": ("Nadam",), "schedule_free_adamw": ("ScheduleFreeAdamW",)},
+    **{
+        "levenberg_marquardt": ("LevenbergMarquardt",),
+        "muon": ("Muon",),
+        "nadam": ("Nadam",),
+        "schedule_free_adamw": ("ScheduleFreeAdamW",),
+    },
 }
 # These take arguments, and so have no names that stand for them.
 _OF_OTHERS = {"multi_optimizer": ("MultiOptimizer", "OptimizerMap"), "loss_scale_optimizer": ("LossScaleOptimizer",)}
@@ -72,6 +78,7 @@ __all__ = [
     "Adamax",
     "Ftrl",
     "Lamb",
+    "LevenbergMarquardt",
     "Lion",
     "LossScaleOptimizer",
     "MultiOptimizer",

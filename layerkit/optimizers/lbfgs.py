@@ -117,7 +117,7 @@ class LBFGS(Optimizer):
         return self._read(self.loss.value)
 
     @override
-    def search(self, evaluate: Callable[[], None]) -> None:
+    def search(self, evaluate: Callable[[], None], linearize: Callable[[], Array] | None = None) -> None:
         xp = self.xp
         parameters, gradient = self._vector("parameters"), self._vector("gradient")
         start, slope = self._vector("start"), self._vector("slope")

@@ -78,6 +78,12 @@ class Optimizer(Configurable):
     searches: ClassVar[bool] = False
     """Whether a step computes loss and gradient at several points, by `search`: then it needs all rows at once."""
 
+    least_squares: ClassVar[bool] = False
+    """Whether a search also needs the derivatives of each residual, of a loss that is a sum of squares."""
+
+    converged: str | None = None
+    """Of one that searches: by which of its rules the last step was the last one needed; it ends `fit`."""
+
     averages_in_place: bool = False
     """Whether parameters and averages have changed places: see `swap_averages`."""
 
@@ -86,7 +92,17 @@ class Optimizer(Configurable):
 
     # What is planned follows from the parameters and the vectors.
     _bookkeeping = frozenset(
-        {"averages_in_place", "built", "_gradients", "_offsets", "_parameters", "_places", "_segments"}
+        {
+            "averages_in_place",
+            "built",
+            "converged",
+            "_gradients",
+            "_offsets",
+            "_parameters",
+            "_places",
+            "_planned",
+            "_segments",
+        }
     )
 
     def __init__(
@@ -135,6 +151,7 @@ class Optimizer(Configurable):
         self._vectors: dict[str, dict[str, Variable]] = {}
         self._offsets: dict[Variable, int] = {}
         self._places: dict[str, dict[Variable, tuple[int, tuple[int, ...]]]] = {}
+        self._planned: list[Variable] = []
         self._segments: list[Segment] = []
         self._gradients: list[State] = []
 
@@ -179,11 +196,13 @@ class Optimizer(Configurable):
             f"See layerkit.optimizers.SGD for an example."
         )
 
-    def search(self, evaluate: Callable[[], None]) -> None:
+    def search(self, evaluate: Callable[[], None], linearize: Callable[[], Array] | None = None) -> None:
         """Move the parameters, from the loss and gradient where they are, by evaluating these elsewhere.
 
         Args:
             evaluate: computes both where the parameters are by then, into `loss` and the vector of gradients.
+            linearize: with `least_squares`: returns the matrix of the loss's second derivatives where the parameters
+                are at first, with residuals taken as linear; rows and columns in the order of `planned`, in float64.
         """
         raise ArgumentError(f"{type(self).__name__}: an optimizer that searches must define search. Received: none.")
 
@@ -307,6 +326,11 @@ class Optimizer(Configurable):
         total = ("gradient_accumulator",) if self.gradient_accumulation_steps else ()
         return (*self.active_slots(), *average, *total)
 
+    @property
+    def planned(self) -> list[Variable]:
+        """The parameters that are updated, in the order of the segments."""
+        return list(self._planned)
+
     # What the framework calls.
 
     def build(self, variables: Iterable[Variable]) -> None:
@@ -394,7 +418,8 @@ class Optimizer(Configurable):
         chosen = tuple(variables)
         pack(self._parameters, self.xp)
         runs: list[list[Variable]] = []
-        for variable in sorted(chosen, key=lambda v: (v.dtype, self._offsets[v])):
+        self._planned = sorted(chosen, key=lambda v: (v.dtype, self._offsets[v]))
+        for variable in self._planned:
             last = runs[-1][-1] if runs and self.elementwise else None
             if (
                 last is not None
@@ -411,7 +436,7 @@ class Optimizer(Configurable):
 
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
-        return {**self.__dict__, "_segments": [], "_gradients": []}
+        return {**self.__dict__, "_planned": [], "_segments": [], "_gradients": []}
 
     def _segment(self, run: list[Variable]) -> Segment:
         first, size = run[0], sum(variable.size for variable in run)
@@ -435,6 +460,10 @@ class Optimizer(Configurable):
     def gradient_vectors(self) -> list[State]:
         """Return the gradients of the planned parameters, in as few pieces as there are."""
         return [segment.gradient for segment in self._segments]
+
+    def parameter_vectors(self) -> list[State]:
+        """Return the planned parameters, in the same pieces."""
+        return [segment.parameters for segment in self._segments]
 
     def loss_scale(self, xp: Backend) -> Array | None:
         """Return the number by which the loss is multiplied whose gradients `update` takes; None for 1."""

@@ -59,11 +59,12 @@ class Capture(Recorder):
             return found
 
         def create(*args: Any, **kwargs: Any) -> RecordedArray:
-            return self._constant(found(*args, **kwargs))
+            return self.constant(found(*args, **kwargs))
 
         return create
 
-    def _constant(self, value: Any) -> RecordedArray:
+    def constant(self, value: Any) -> RecordedArray:
+        """Return an array that is the same each time as a recorded one."""
         array = self.input(value)
         self.constants[array.place] = value
         return array
@@ -94,7 +95,7 @@ class Capture(Recorder):
         if word in _SHAPED_BY_VALUES and self._takes_values_as_shape(word, args, kwargs):
             self.refuse(f"xp.{word} with a result whose shape depends on values")
         if inputs and not is_several(result) and self.constants.keys() >= set(inputs):
-            return self._constant(result)
+            return self.constant(result)
         return self._add(word, args, kwargs, result) if inputs else result
 
     def _takes_values_as_shape(self, word: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -224,7 +225,9 @@ def record(
     with recording(capture):
         result = function(capture, *given)
     outputs: tuple[Place, ...] = ()
-    if isinstance(result, RecordedArray):
+    if result is not None and not isinstance(result, RecordedArray):  # it follows from no input and no state
+        result = capture.constant(result)
+    if result is not None:
         outputs, result = (result.place,), result.value
     places = tuple(value.place for value in given)
     program = Program(name, places, outputs, capture.states, capture.constants, capture.specs, capture.instructions)

@@ -38,6 +38,10 @@ class L1L2(Regularizer):
         gradient = self.l1 * xp.sign(x)
         return gradient + (2.0 * self.l2) * x if self.l2 else gradient
 
+    @override
+    def curvature(self) -> float | None:
+        return None if self.l1 else 2.0 * self.l2
+
 
 class L1(L1L2):
     """``l1 Σ|x|``: drives small weights to 0 (Tibshirani, 1996)."""

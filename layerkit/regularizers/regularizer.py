@@ -35,6 +35,10 @@ class Regularizer(Configurable):
         """Return the derivative of the penalty by x. A regularizer with `call` need not define it."""
         return self._recorded(xp, x)[1]
 
+    def curvature(self) -> float | None:
+        """Return the second derivative of the penalty by each element, where it is one number; None for others."""
+        return None
+
     def penalty_and_gradient(self, xp: Backend, x: Array) -> tuple[Array, Array]:
         """Return the penalty and its derivative by x."""
         if type(self).gradient is Regularizer.gradient:

@@ -303,9 +303,9 @@ _DRAWN = "numbers drawn from Python's or NumPy's random, and not from a stream o
 
 def _place_in_random_numbers() -> bytes:
     """Return what changes when a number is drawn from a source that belongs to the process."""
-    own = sys.modules.get("random")  # where nobody has loaded it, nobody draws from it
-    state = None if own is None else own.getstate()
-    return pickle.dumps((state, np.random.get_state(legacy=False)))  # noqa: NPY002 - a user's code may use it
+    numpys = np.random.get_state(legacy=False)  # noqa: NPY002 - a user's code may use it
+    own = sys.modules.get("random")  # where nobody has loaded it, nobody draws from it; NumPy's loads it
+    return pickle.dumps((None if own is None else own.getstate(), numpys))
 
 
 def origin(item: Any, doing: str) -> Origin:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from layerkit.metrics import Metric
     from layerkit.optimizers import Optimizer
     from layerkit.program import Origin
+    from layerkit.training.least_squares import LeastSquares
     from layerkit.training.turn import Turn
     from layerkit.xp import Array, Backend, Variable
     from layerkit.xp.state import State
@@ -99,6 +100,10 @@ class Step:
         self._planned: int | None = None
         self._slots: tuple[str, ...] = ()
         names = _names(metrics, weighted_metrics)
+        if optimizer.least_squares:
+            from layerkit.training.least_squares import check_loss  # few optimizers need it
+
+            check_loss(optimizer, loss)
         self.names = names if loss is not None else names[1:]
         self._totals = Totals(dict(zip(self.names, self.all_metrics, strict=False)))
         self.on_nonfinite = on_nonfinite
@@ -114,6 +119,11 @@ class Step:
         self.training = CapturedStep("train", self._train, self, self.jit_compile)
         self.testing = CapturedStep("test", self._test, self, self.jit_compile)
         self.trying = CapturedStep("trial", self._try, self, self.jit_compile) if self.optimizer.searches else None
+        self.least_squares: LeastSquares | None = None
+        if self.optimizer.least_squares:
+            from layerkit.training.least_squares import LeastSquares
+
+            self.least_squares = LeastSquares(self)
 
     def resolve(self, target_shape: Shape, output_shape: Shape) -> None:
         """Make the metrics, now that the shapes are known which "accuracy" depends on."""
@@ -147,11 +157,18 @@ class Step:
         self._targets = [
             (name, self.optimizer.gradient(variable)) for name, variable in named.items() if variable in chosen
         ]
+        if self.least_squares is not None:
+            self.least_squares.begin()
         self._constrained = [variable for variable in trainable if variable.constraint is not None]
         self._totals.arrange()  # now, and not at the epoch's end: what is recorded holds as long as nothing moves
         self._planned, self._slots = moves(), slots
 
-    def _with_regularizers(self) -> dict[Variable, str]:
+    def columns(self) -> list[tuple[str, int]]:
+        """Return names and sizes of the weights that are trained, in the order of the optimizer's vectors."""
+        named = {variable: name for name, variable in self.model.named_weights().items()}
+        return [(named[variable], variable.size) for variable in self.optimizer.planned]
+
+    def regularized(self) -> dict[Variable, str]:
         """Return the weights that are trained and have a penalty, and their names."""
         if self._looked != moves():
             named = {variable: name for name, variable in self.model.named_weights().items()}
@@ -163,6 +180,7 @@ class Step:
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
         planned: dict[str, Any] = {"_planned": None, "_targets": [], "training": None, "testing": None, "trying": None}
+        planned["least_squares"] = None
         planned |= {"_regularized": {}, "_constrained": [], "_looked": None}
         return {**self.__dict__, **planned}
 
@@ -233,6 +251,8 @@ class Step:
         self.testing.look_again()
         if self.trying is not None:
             self.trying.look_again()
+        if self.least_squares is not None:
+            self.least_squares.block.look_again()
 
     # The steps.
 
@@ -242,30 +262,32 @@ class Step:
             if eagerly:
                 xp = self.model.xp
                 arrays = [xp.asarray(array) for array in (x, y, sample_weight) if array is not None]
-                self._train(xp, *arrays)
-                self._search(lambda: self._try(xp, *arrays))
+                shares: Any = self._train(xp, *arrays)
+                evaluate: Callable[[], Any] = partial(self._try, xp, *arrays)
             else:
-                self.training(x, y, sample_weight)
-                if self.trying is not None:
-                    self._search(partial(self.trying, x, y, sample_weight))
-
-    def _search(self, evaluate: Callable[[], None]) -> None:
-        """Let an optimizer try other points."""
-        if self.optimizer.searches:
-            self.optimizer.search(evaluate)
-            self._constrain(self.model.xp)
+                shares = self.training(x, y, sample_weight)
+                evaluate = partial(self.trying, x, y, sample_weight) if self.trying is not None else _nothing
+            if self.optimizer.searches:
+                linearize = None
+                if self.least_squares is not None:
+                    linearize = partial(self.least_squares.matrix, x, y, shares, eagerly=eagerly)
+                self.optimizer.search(evaluate, linearize)
+                self._constrain(self.model.xp)
+                if self.optimizer.converged is not None:
+                    self.model.stop_training = True
 
     def test(self, x: Any, y: Any, sample_weight: Any) -> None:
         """Measure one batch, without training."""
         with self.model.xp.on_device():
             self.testing(x, y, sample_weight)
 
-    def _train(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
-        total, (y_pred, mask) = self._evaluate(xp, x, y, sample_weight)
+    def _train(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> Array | None:
+        total, (y_pred, mask, shares) = self._evaluate(xp, x, y, sample_weight)
         # First, because a metric may find that y does not fit.
         self._measure(xp, x.shape[0], total, y, y_pred, mask, sample_weight)
         self.optimizer.update(xp)
         self._constrain(xp)
+        return shares if self.optimizer.least_squares else None
 
     def _constrain(self, xp: Backend) -> None:
         for variable in self._constrained:
@@ -277,8 +299,8 @@ class Step:
 
     def _evaluate(
         self, xp: Backend, x: Array, y: Array, sample_weight: Array | None
-    ) -> tuple[Array, tuple[Array, Array | None]]:
-        """Put the gradients into the optimizer's vectors; return the loss, the output and its mask."""
+    ) -> tuple[Array, tuple[Array, Array | None, Array]]:
+        """Put the gradients into the optimizer's vectors; return what `gradients` does, but for these."""
         total, output, gradients = self.gradients(xp, x, y, sample_weight, self.optimizer.loss_scale(xp))
         for name, stretch in self._targets:
             gradient: Any = gradients.get(name)
@@ -294,8 +316,8 @@ class Step:
 
     def gradients(
         self, xp: Backend, x: Array, y: Array, sample_weight: Array | None, scale: Array | None = None
-    ) -> tuple[Array, tuple[Array, Array | None], dict[str, Array]]:
-        """Return the loss with all penalties, the output and its mask, and that loss's gradients by name of weight.
+    ) -> tuple[Array, tuple[Array, Array | None, Array], dict[str, Array]]:
+        """Return the loss with all penalties; the output, its mask, and dL/dvalues; and gradients by name of weight.
 
         The gradients are multiplied by `scale`, where it is given. A loss is computed in float32 at least.
         """
@@ -316,7 +338,7 @@ class Step:
             raise _wrong_loss(loss, dy, y_pred.shape)
         dy = as_dtype(xp, penalties.scaled(xp, dy), narrow.dtype)
         gradients = model.run_backward(xp, saved, dy, input_gradient=False)[1]
-        regularized = self._with_regularizers()
+        regularized = self.regularized()
         if regularized:
             gradients = dict(gradients)
         for variable, name in regularized.items():
@@ -324,7 +346,7 @@ class Step:
             penalties.append(penalty)
             if name in gradients:  # where it is not, who asks for it will say so
                 gradients[name] = gradients[name] + penalties.scaled(xp, dweight)
-        return total_penalty(xp, total, penalties), (y_pred, mask), gradients
+        return total_penalty(xp, total, penalties), (y_pred, mask, dvalues), gradients
 
     def _test(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
         with inference(), collecting() as penalties:
@@ -336,7 +358,7 @@ class Step:
                 with inference():
                     values, _ = self.loss.forward(xp, y, y_pred)
                 total, _ = self.loss.reduce(xp, y, values, sample_weight, mask)
-                for variable in self._with_regularizers():
+                for variable in self.regularized():
                     penalties.append(variable.regularizer.call(xp, variable.value))
                 total = total_penalty(xp, total, penalties)
             except Exception as error:
@@ -370,6 +392,10 @@ class Step:
         except Exception as error:
             say_where(error, metric, "the metric", y_true=y, y_pred=y_pred)
             raise
+
+
+def _nothing() -> None:
+    """Evaluate nothing: the optimizer does not search."""
 
 
 class Inference:

@@ -148,8 +148,8 @@ OPTIMIZERS = [
     for name in optimizers.__all__
     if isinstance(getattr(optimizers, name), type) and issubclass(getattr(optimizers, name), Optimizer)
 ]
-# These take other arguments, and L-BFGS all rows at once.
-OF_THEIR_OWN = ("LBFGS", "LossScaleOptimizer", "MultiOptimizer", "Optimizer", "OptimizerMap")
+# These take other arguments, and the first two all rows at once.
+OF_THEIR_OWN = ("LBFGS", "LevenbergMarquardt", "LossScaleOptimizer", "MultiOptimizer", "Optimizer", "OptimizerMap")
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in OF_THEIR_OWN])

@@ -13,7 +13,7 @@ X = np.random.default_rng(0).normal(size=(12, 3))
 Y = np.random.default_rng(1).normal(size=(12, 2))
 
 FOUND = [optimizers.NAMES.find(name) for name in optimizers.__all__ if name in optimizers.NAMES]
-CLASSES = [cls for cls in FOUND if not cls.searches]  # L-BFGS, of which test_lbfgs.py tells
+CLASSES = [cls for cls in FOUND if not cls.searches]  # test_lbfgs.py and test_levenberg_marquardt.py tell of those
 OPTIONS = [
     {"learning_rate": 0.05, "weight_decay": 0.1, "global_clipnorm": 0.5},
     {

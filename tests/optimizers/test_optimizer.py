@@ -13,7 +13,7 @@ from layerkit import Variable, optimizers
 from layerkit.optimizers import SGD, Adam, Optimizer, RMSprop
 
 FOUND = [optimizers.NAMES.find(name) for name in optimizers.__all__ if name in optimizers.NAMES]
-ALL = [cls for cls in FOUND if not cls.searches]  # L-BFGS, of which test_lbfgs.py tells
+ALL = [cls for cls in FOUND if not cls.searches]  # test_lbfgs.py and test_levenberg_marquardt.py tell of those
 SHAPES = [(3, 2), (2,), (2, 4), (4,)]
 
 

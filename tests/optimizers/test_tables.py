@@ -102,5 +102,6 @@ def test_every_optimizer_has_its_numbers():
         "MultiOptimizer",
         "LossScaleOptimizer",
         "LBFGS",
+        "LevenbergMarquardt",
     }  # they have their own tests
     assert {case["class"] for case in CASES} == classes == set(TABLE["class_defaults"])

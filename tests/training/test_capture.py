@@ -157,7 +157,10 @@ def test_from_the_third_step_on_it_is_replayed_with_the_same_numbers(optimizer):
     assert [passes(lambda: steps(counted, 1)) for _ in range(4)] == [1, 1, 0, 0]
 
 
-@pytest.mark.parametrize("name", sorted({optimizers.get(name).name for name in optimizers.NAMES} - {"lbfgs"}))
+TO_REPLAY = {found.name for found in map(optimizers.get, optimizers.NAMES) if not found.searches}
+
+
+@pytest.mark.parametrize("name", sorted(TO_REPLAY))
 def test_every_optimizer_replays_what_it_does_eagerly(name):
     model = both_ways(lambda model: steps(model, 6), optimizer=lambda: optimizers.get(name))
     assert replays(model)
