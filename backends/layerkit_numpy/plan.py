@@ -129,19 +129,21 @@ class Plan:
     def _grouped(self, tile_size: int) -> Iterable[Group]:
         first = 0
         while first < len(self.lines):
-            last, widest = self._run(first)
+            last, widest = self._run(first, tile_size)
             length = self.lines[first].outs[0].shape[0] if self.lines[first].outs[0].shape else 0
             rows = max(1, tile_size // max(widest, 1))
             if last > first and rows < length:
                 # Tiles of one size, rather than a small one at the end.
                 count = -(-length // rows)
-                yield Group(first, last, length, -(-length // count))
+                rows = -(-length // count)
+                # Where rows are many, each tile of 4-byte numbers begins as its array does, on a cache line.
+                yield Group(first, last, length, rows if rows < ALIGNMENT else -(-rows // 16) * 16)
             first = last + 1
 
-    def _run(self, first: int) -> tuple[int, int]:
-        """Return the number of the last line that can share a loop with this one, and the widest row among them."""
+    def _run(self, first: int, tile_size: int) -> tuple[int, int]:
+        """Return the number of the last line that is to share a loop with this one, and the widest row among them."""
         line = self.lines[first]
-        if not _tiles(line, None):
+        if not _tiles(line, None) or _fits(line, tile_size):
             return first, 1
         length = line.out.shape[0]
         last, widest = first, 1
@@ -151,6 +153,8 @@ class Plan:
                 break
             last = number
             widest = max(widest, *(value.size // length for value in (line.out, *line.values) if has_rows(value, line)))
+        while _fits(self.lines[last], tile_size):
+            last -= 1
         return last, widest
 
     def shared(self, group: Group) -> bool:
@@ -357,6 +361,11 @@ def _crosses(line: Line, loop: Sequence[Line]) -> bool:
             elif _overlaps(value, span) and (whole or not _is(value, other.out)):
                 return True
     return False
+
+
+def _fits(line: Line, tile_size: int) -> bool:
+    """Tell whether all that a line reads and writes is no more than a tile, so that one call is better than a loop."""
+    return all(value.size <= tile_size for value in (line.out, *line.values))
 
 
 def _tiles(line: Line, length: int | None) -> bool:

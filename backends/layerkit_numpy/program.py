@@ -112,7 +112,7 @@ class NumpyProgram:
         lines = [line for _, line in self.written.body if line is not None]
         times: list[list[float]] = [[] for _ in lines]
         spent = [0.0] * len(lines)
-        held = {name: array.copy() for name, array in self.written.held.items()}
+        held = {name: self._xp.state(array, array.dtype.name) for name, array in self.written.held.items()}
         step = self._made(self._timed(), held, clock=time.perf_counter, spent=spent)
         random = np.random.default_rng(0)
         inputs = [

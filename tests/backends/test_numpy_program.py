@@ -475,6 +475,40 @@ def test_work_of_a_line():
     assert planned.bytes_moved == 4 * ((24 + 12 + 18) + (18 + 18) + (18 + 18 + 18) + (18 + 3))
 
 
+# Loops.
+
+
+def planned_over(function, *shapes):
+    """Return the plan of a step over state of these shapes."""
+    xp = layerkit.backend("numpy")
+    states = [Variable(np.zeros(shape), "float32", f"s{n}", trainable=False, xp=xp) for n, shape in enumerate(shapes)]
+    _, _, program = record(xp, lambda xp: function(xp, *[state.value for state in states]), [], "step")
+    return xp.capture(program).plan
+
+
+def test_tiles_of_a_long_vector_begin_on_cache_lines():
+    """21 tiles of 31,891 numbers would be of one size, but only the first would begin as the vector does."""
+
+    def momentum(xp, w, m):
+        xp.assign(m, m * 0.9 - w)
+        xp.assign_add(w, m)
+
+    (group,) = planned_over(momentum, (669_706,), (669_706,)).groups
+    assert group.rows == 31_904
+
+
+def test_lines_that_need_no_loop_stand_before_and_after_it():
+    def step(xp, small, large, last):
+        xp.assign(small, xp.sqrt(small * 2.0))
+        xp.assign(large, xp.sqrt(large * 2.0 + xp.expand_dims(small, axis=-1)))
+        xp.assign(last, xp.sqrt(last * 2.0))
+
+    plan = planned_over(step, (512,), (512, 512), (512,))
+    (group,) = plan.groups
+    assert [line.out.shape for line in plan.lines] == [(512,)] * 2 + [(512, 512)] * 3 + [(512,)] * 2
+    assert (group.first, group.last) == (2, 4)
+
+
 # The text.
 
 
