@@ -45,7 +45,8 @@ class Adadelta(Optimizer):
         self, xp: Backend, w: Array, g: Array, slots: dict[str, Array], step_size: Array
     ) -> tuple[Array, dict[str, Array]]:
         d = slots["accumulated_delta_var"]
-        a = self.rho * slots["accumulated_grad"] + (1.0 - self.rho) * (g * g)
-        s = xp.sqrt((d + self.epsilon) / (a + self.epsilon)) * g
-        d = self.rho * d + (1.0 - self.rho) * (s * s)
-        return s * -step_size, {"accumulated_grad": a, "accumulated_delta_var": d}
+        share = (1.0 - self.rho) * (g * g)
+        a = self.rho * slots["accumulated_grad"] + share
+        ratio = (d + self.epsilon) / (a + self.epsilon)
+        d = self.rho * d + ratio * share  # s² = ratio g²
+        return xp.sqrt(ratio) * g * -step_size, {"accumulated_grad": a, "accumulated_delta_var": d}

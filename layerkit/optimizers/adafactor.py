@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from layerkit.checks import check_flag, check_number, check_positive
 from layerkit.errors import ArgumentError
-from layerkit.optimizers.optimizer import Optimizer, OptimizerArguments
+from layerkit.optimizers.optimizer import Optimizer, OptimizerArguments, squared_norm
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
@@ -73,20 +74,22 @@ class Adafactor(Optimizer):
         self, xp: Backend, w: Array, g: Array, slots: dict[str, Array], step_size: tuple[Array, Array]
     ) -> tuple[Array, dict[str, Array]]:
         rate, share = step_size
-        s = g * g + self.epsilon_1
-        means = (
-            {"velocity": s} if "velocity" in slots else {"rows": xp.mean(s, axis=-1), "columns": xp.mean(s, axis=-2)}
-        )
-        changed = {name: slots[name] + (mean - slots[name]) * share for name, mean in means.items()}
-        if "velocity" in changed:
-            v = changed["velocity"]
+        s = g * g
+        if "velocity" in slots:
+            means = {"velocity": s}
         else:
+            means = {"rows": xp.vecdot(g, g) / g.shape[-1], "columns": xp.mean(s, axis=-2)}
+        changed = {name: slots[name] * (1.0 - share) + (mean + self.epsilon_1) * share for name, mean in means.items()}
+        if "velocity" in changed:
+            u = g / xp.sqrt(changed["velocity"])
+        else:  # the root of a product is the product of roots, of which there are fewer
             rows = changed["rows"] / xp.mean(changed["rows"], axis=-1, keepdims=True)
-            v = xp.expand_dims(rows, axis=-1) * xp.expand_dims(changed["columns"], axis=-2)
-        u = g / xp.sqrt(v)
-        size = xp.maximum(_rms(xp, w), self.epsilon_2) * rate
-        return u * -(size / xp.maximum(_rms(xp, u) / self.clip_threshold, 1.0)), changed
+            factors = 1.0 / xp.sqrt(rows), 1.0 / xp.sqrt(changed["columns"])
+            u = g * xp.expand_dims(factors[0], axis=-1) * xp.expand_dims(factors[1], axis=-2)
+        excess = xp.maximum(_rms(xp, u) / self.clip_threshold, 1.0)
+        size = xp.maximum(_rms(xp, w), self.epsilon_2) * rate  # later, so that w is still in cache when it is changed
+        return u * -(size / excess), changed
 
 
 def _rms(xp: Backend, x: Array) -> Array:
-    return xp.sqrt(xp.mean(x * x))
+    return xp.sqrt(squared_norm(xp, x) / max(math.prod(x.shape), 1))

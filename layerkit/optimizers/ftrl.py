@@ -84,9 +84,10 @@ class Ftrl(Optimizer):
     ) -> tuple[Array, dict[str, Array]]:
         rate, moves = step_size
         g = g * moves
+        before = self._power(xp, slots["accumulator"])
         n = slots["accumulator"] + g * g
         power = self._power(xp, n)
-        z = slots["linear"] + g - (power - self._power(xp, slots["accumulator"])) * w * (1.0 / rate)
+        z = slots["linear"] + g - (power - before) * w * (1.0 / rate)
         if self.l2_shrinkage_regularization_strength:
             z = z + 2.0 * self.l2_shrinkage_regularization_strength * w
         bound = self.l1_regularization_strength

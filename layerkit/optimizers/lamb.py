@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from layerkit.checks import check_fraction, check_positive
-from layerkit.optimizers.optimizer import Optimizer, OptimizerArguments
+from layerkit.optimizers.optimizer import Optimizer, OptimizerArguments, squared_norm
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class Lamb(Optimizer):
         rate, whole, root = step_size
         m = slots["momentum"] + (g - slots["momentum"]) * (1.0 - self.beta_1)
         v = slots["velocity"] + (g * g - slots["velocity"]) * (1.0 - self.beta_2)
-        u = m * (root / whole) / (xp.sqrt(v) + self.epsilon * root)
-        long, length = xp.sqrt(xp.sum(w * w)), xp.sqrt(xp.sum(u * u))
-        one = xp.ones_like(long)
+        u = m / (xp.sqrt(v) + self.epsilon * root)  # but for its factor, which the ratio of norms divides by
+        length = xp.sqrt(squared_norm(xp, u))
+        long = xp.sqrt(squared_norm(xp, w))  # later, so that w is still in cache when it is changed
         both = (long > 0.0) & (length > 0.0)
-        ratio = xp.where(both, long / xp.where(both, length, one), one)
-        return u * -(rate * ratio), {"momentum": m, "velocity": v}
+        size = xp.where(both, long, root / whole) / xp.where(both, length, 1.0)
+        return u * -(rate * size), {"momentum": m, "velocity": v}

@@ -601,5 +601,11 @@ class Optimizer(Configurable):
         self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
 
 
+def squared_norm(xp: Backend, x: Array) -> Array:
+    """Return the sum of the squares of all elements."""
+    # Rows times themselves need no array of squares; where they are short, there are too many of them.
+    return xp.sum(xp.vecdot(x, x)) if x.ndim and x.shape[-1] >= 64 else xp.sum(x * x)
+
+
 def _listed(values: dict[str, float]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
