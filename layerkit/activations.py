@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from layerkit.descriptions import serialize
 from layerkit.functions import as_float, function_of
 from layerkit.layers import activations as layers
-from layerkit.layers.activations import get
+from layerkit.layers.activations import deserialize, get
 from layerkit.layers.piecewise import Threshold
 from layerkit.xp.registry import backend, backend_of
 
@@ -73,6 +74,7 @@ def threshold(x: Any, threshold: float, default_value: float) -> Array:
 
 __all__ = [
     "celu",
+    "deserialize",
     "elu",
     "exponential",
     "gelu",
@@ -91,6 +93,7 @@ __all__ = [
     "relu",
     "relu6",
     "selu",
+    "serialize",
     "sigmoid",
     "silu",
     "soft_shrink",

@@ -23,6 +23,9 @@ _DTYPES: dict[str, tuple[str, str]] = {
     "mixed_bfloat16": ("bfloat16", "float32"),
 }
 
+FLOATS = tuple(name for name, (compute, _) in _DTYPES.items() if name == compute)
+"""The policies that are dtypes."""
+
 _current = "float32"
 
 

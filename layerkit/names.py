@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from layerkit import descriptions
 from layerkit.errors import ArgumentError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Names(Generic[T]):
         kind: what the table holds, for error messages; by default the name of `base`.
         from_function: makes an object from a plain function, where there is a way.
         later: names of further classes.
+        nameless: names of further classes, which only dictionaries name, with the arguments that they need.
         load: returns such a class by its name.
+        room: the package whose classes these are, as dictionaries name it: see `layerkit.descriptions`.
     """
 
     def __init__(
@@ -86,8 +89,12 @@ class Names(Generic[T]):
         kind: str | None = None,
         from_function: Callable[[Any], T] | None = None,
         later: Iterable[str] = (),
+        nameless: Iterable[str] = (),
         load: Callable[[str], type[T]] | None = None,
+        room: str | None = None,
     ) -> None:
+        if room is not None:
+            descriptions.rooms[room] = self.deserialize
         self.base = base
         self.kind = kind or base.__name__.lower()
         self.accepted = accepted
@@ -98,6 +105,7 @@ class Names(Generic[T]):
             self._table[cls.__name__] = cls
             self._table[snake_case(cls.__name__)] = cls
         self._load = load
+        self._nameless = frozenset(nameless)
         self._later = {key: name for name in later for key in (name, snake_case(name))}
         for key, found in (short or {}).items():
             if isinstance(found, str):
@@ -120,17 +128,38 @@ class Names(Generic[T]):
                 f"{self.kind}: the name must be a known one. Received: {name!r}. {nearest(name, self)}"
             ) from None
 
-    def get(self, identifier: Any) -> T:
-        """Return an object: by name, from a class, from a function that was made from one, or itself.
+    def made(self, name: str, /, **arguments: Any) -> T:
+        """Return an object of the class of this name, with these arguments.
 
         Raises:
             UnknownNameError: the table does not hold the name.
-            ArgumentError: it is none of these.
+            ArgumentError: the class takes arguments that a name alone does not give.
+        """
+        cls = self.find(name)
+        init: Any = cls.__init__
+        code = getattr(init, "__code__", None)
+        required = () if code is None else code.co_varnames[1 : code.co_argcount - len(init.__defaults__ or ())]
+        if required:
+            given = ", ".join(f"{argument}=…" for argument in required)
+            raise ArgumentError(
+                f"{self.kind}: {cls.__name__} cannot be made without {' and '.join(required)}. Received: the name "
+                f"{name!r} alone. Make an object of it: {cls.__name__}({given})."
+            )
+        return cls(**arguments)
+
+    def get(self, identifier: Any) -> T:
+        """Return an object: by name, from a class, a dictionary, a function that was made from one, or itself.
+
+        Raises:
+            UnknownNameError: the table does not hold the name.
+            ArgumentError: it is none of these, or the name of a class that takes arguments.
         """
         if isinstance(identifier, self.base):
             return identifier
         if isinstance(identifier, str):
-            return self.find(identifier)()
+            return self.made(identifier)
+        if isinstance(identifier, dict) and "class_name" in identifier:
+            return self.deserialize(identifier)
         if isinstance(identifier, type) and issubclass(identifier, self.base):
             return identifier()
         made_from: Callable[[], Any] | None = getattr(identifier, "made_from", None)  # pyright: ignore[reportUnknownArgumentType]
@@ -141,6 +170,37 @@ class Names(Generic[T]):
         if self.from_function is not None and callable(identifier) and not hasattr(identifier, "get_config"):  # pyright: ignore[reportUnknownArgumentType]
             return self.from_function(identifier)
         raise ArgumentError(f"{self.kind}: it must be {self.accepted}. Received: {identifier!r}")
+
+    def deserialize(self, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Return the object that a dictionary describes, as `serialize` makes it, or one by its name; None for None.
+
+        Args:
+            config: ``{"class_name": "SGD", "config": {"learning_rate": 0.1}}``, or a name.
+            custom_objects: your own classes and functions, by name.
+
+        Raises:
+            UnknownNameError: neither the table nor `custom_objects` holds the name.
+            ArgumentError: it is no such dictionary, or the class does not take what it says.
+        """
+        if config is None:
+            return None
+        described = isinstance(config, dict)
+        name: Any = config.get("class_name") if described else config  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if not isinstance(name, str):
+            raise ArgumentError(
+                f"{self.kind}: a description must be a name, or a dictionary with class_name and config. "
+                f"Received: {config!r}"
+            )
+        own = None if custom_objects is None else custom_objects.get(name)
+        if not described:
+            return self.get(name if own is None else own)
+        if own is not None:
+            cls = own
+        elif getattr(self.from_function, "__name__", None) == name:
+            cls = self.from_function
+        else:
+            cls = self._load(name) if self._load is not None and name in self._nameless else self.find(name)
+        return descriptions.made(cls, config, custom_objects)  # pyright: ignore[reportUnknownArgumentType]
 
     def __iter__(self) -> Iterator[str]:
         yield from self._table

@@ -26,6 +26,7 @@ LEVELS = (
     ("dtype_policies",),
     ("checks", "configurable"),
     ("changes", "names"),
+    ("descriptions",),
     ("errors", "overriding"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -23,6 +23,7 @@ def test_a_configuration_holds_defaults_and_what_goes_to_bases():
         "use_ema": False,
         "ema_momentum": 0.99,
         "ema_overwrite_frequency": None,
+        "loss_scale_factor": None,
         "gradient_accumulation_steps": None,
         "name": "adam",
     }

@@ -48,6 +48,23 @@ def test_the_dtypes_of_a_policy_are_those_of_keras(case):
         assert y.dtype == (case["y"] if case["name"] != "float64" else "float64")  # JAX has none unless told to
 
 
+def test_the_default_dtype_is_that_of_keras():
+    """`floatx` and `epsilon` of Keras's `config`, with the values that it has at first."""
+    assert (config.floatx(), config.epsilon()) == ("float32", 1e-7)
+    config.set_floatx("float64")
+    try:
+        assert (config.floatx(), Sequential([Dense(2)]).dtype) == ("float64", "float64")
+        config.set_dtype_policy("mixed_float16")
+        assert config.floatx() == "float32"
+    finally:
+        config.set_floatx("float32")
+    with pytest.raises(ArgumentError) as caught:
+        config.set_floatx("mixed_float16")
+    assert str(caught.value) == (
+        "set_floatx: value must be one of float32, float64, float16. Received: 'mixed_float16'"
+    )
+
+
 def test_the_current_policy_is_that_of_what_is_made():
     assert dtype_policy().name == "float32"
     for place, name in ((config, "set_dtype_policy"), (mixed_precision, "set_global_policy")):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from layerkit.constraints.constraint import Constraint, FunctionConstraint
 from layerkit.constraints.norms import MaxNorm, MinMaxNorm, UnitNorm
 from layerkit.constraints.signs import NonNeg
+from layerkit.descriptions import serialize
 from layerkit.names import Names
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ NAMES = Names[Constraint](
     (MaxNorm, MinMaxNorm, NonNeg, UnitNorm),
     accepted="a name, a Constraint, or a function f(x) or f(xp, x)",
     from_function=FunctionConstraint,
+    room=__name__,
 )
+
+deserialize = NAMES.deserialize
 
 
 def get(identifier: str | Constraint | Callable[..., Any] | None) -> Constraint | None:
@@ -41,9 +45,11 @@ __all__ = [
     "MinMaxNorm",
     "NonNeg",
     "UnitNorm",
+    "deserialize",
     "get",
     "max_norm",
     "min_max_norm",
     "non_neg",
+    "serialize",
     "unit_norm",
 ]

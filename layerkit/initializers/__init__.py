@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from layerkit.descriptions import serialize
 from layerkit.initializers.constants import Constant, Identity, Ones, Zeros
 from layerkit.initializers.distributions import RandomNormal, RandomUniform, TruncatedNormal
 from layerkit.initializers.fourier import STFT
@@ -27,10 +28,12 @@ NAMES = Names[Initializer](
     {"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": RandomUniform, "stft": STFT},
     accepted="a name, an Initializer, or a function f(shape, dtype)",
     from_function=FunctionInitializer,
+    room=__name__,
 )
 
 
 get = NAMES.get
+deserialize = NAMES.deserialize
 
 # Keras's further names.
 IdentityInitializer = identity = Identity
@@ -72,6 +75,7 @@ __all__ = [
     "VarianceScaling",
     "Zeros",
     "constant",
+    "deserialize",
     "get",
     "glorot_normal",
     "glorot_uniform",
@@ -84,6 +88,7 @@ __all__ = [
     "orthogonal",
     "random_normal",
     "random_uniform",
+    "serialize",
     "stft",
     "truncated_normal",
     "variance_scaling",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from layerkit.descriptions import serialize
 from layerkit.layers.activations import (
     ELU,
     GELU,
     SELU,
     Activation,
     Exponential,
+    FunctionActivation,
     HardSigmoid,
     LeakyReLU,
     Linear,
@@ -39,7 +41,7 @@ from layerkit.layers.piecewise import (
 from layerkit.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.smooth import CELU, GLU, LogSigmoid, Mish, Squareplus, TanhShrink
 from layerkit.layers.sparsemax import Sparsemax
-from layerkit.names import loaded_later
+from layerkit.names import Names, loaded_later
 
 if TYPE_CHECKING:
     from layerkit.layers.einsum_dense import EinsumDense
@@ -223,9 +225,23 @@ __all__ = [
     "add",
     "average",
     "concatenate",
+    "deserialize",
     "dot",
     "maximum",
     "minimum",
     "multiply",
+    "serialize",
     "subtract",
 ]
+
+NAMES = Names[Layer](
+    Layer,
+    (),
+    accepted="a Layer",
+    from_function=FunctionActivation,
+    later=[name for name in __all__ if name[0].isupper() and name != "Layer"],
+    load=lambda name: globals().get(name) or __getattr__(name),
+    room=__name__,
+)
+
+deserialize = NAMES.deserialize

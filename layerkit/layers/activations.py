@@ -388,6 +388,9 @@ def get(identifier: Any) -> Layer:
     return layer
 
 
+deserialize = NAMES.deserialize
+
+
 class Activation(Layer):
     """An activation by name: ``Activation("relu")`` is ``ReLU()``.
 

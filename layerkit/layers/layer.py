@@ -599,6 +599,15 @@ class Layer(HoldsState, Configurable):
         trained = set(self.trainable_weights)
         return [variable for variable in self.variables if variable not in trained]
 
+    @property
+    def losses(self) -> list[Array]:
+        """The penalties on weights, such as that of a `kernel_regularizer`, with the values that these have now.
+
+        Penalties on outputs, and those of `add_loss`, belong to a pass: they are in the loss that `fit` reports.
+        """
+        penalized = [variable for variable in self.trainable_weights if variable.regularizer is not None]
+        return [variable.regularizer(variable.value) for variable in penalized]
+
     def get_weights(self) -> list[Any]:
         """Return copies of all weights, as NumPy arrays, in the order of `weights`."""
         return [variable.numpy() for variable in self.weights]

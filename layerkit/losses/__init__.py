@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from layerkit.descriptions import serialize
 from layerkit.functions import function_of
 from layerkit.losses.crossentropy import (
     BinaryCrossentropy,
@@ -87,9 +88,11 @@ NAMES = Names[Loss](
     from_function=FunctionLoss,
     later=[name for names in _LATER.values() for name in names],
     load=_load,
+    room=__name__,
 )
 
 get = NAMES.get
+deserialize = NAMES.deserialize
 
 _logits = {"from_logits": False, "label_smoothing": 0.0, "axis": -1}
 _focal = {"alpha": 0.25, "gamma": 2.0, **_logits}
@@ -165,6 +168,7 @@ __all__ = [
     "circle",
     "cosine_similarity",
     "ctc",
+    "deserialize",
     "dice",
     "get",
     "hinge",
@@ -176,6 +180,7 @@ __all__ = [
     "mean_squared_error",
     "mean_squared_logarithmic_error",
     "poisson",
+    "serialize",
     "sparse_categorical_crossentropy",
     "squared_hinge",
     "tversky",

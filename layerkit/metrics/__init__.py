@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from layerkit import losses
-from layerkit.configurable import parameters
-from layerkit.errors import ArgumentError, UnknownNameError
+from layerkit.descriptions import serialize
+from layerkit.errors import UnknownNameError
 from layerkit.functions import as_float, function_of
 from layerkit.metrics.mean import Mean, MeanMetricWrapper, Sum
 from layerkit.metrics.metric import Metric
@@ -162,7 +162,10 @@ NAMES = Names[Metric](
     from_function=MeanMetricWrapper,
     later=[name for names in _LATER.values() for name in names],
     load=_load,
+    room=__name__,
 )
+
+deserialize = NAMES.deserialize
 
 
 BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
@@ -184,27 +187,13 @@ def get(identifier: Any) -> Metric:
     if not isinstance(identifier, str):
         return NAMES.get(identifier)
     if identifier in NAMES:
-        return _made(NAMES.find(identifier), identifier)
+        return NAMES.made(identifier, name=identifier)
     if identifier in losses.NAMES:
         return MeanMetricWrapper(losses.get(identifier), name=identifier)
     raise UnknownNameError(
         f"metric: the name must be a known one. Received: {identifier!r}. "
         f"{nearest(identifier, [*NAMES, *losses.NAMES])}"
     )
-
-
-def _made(cls: type[Metric], name: str) -> Metric:
-    """Return a metric that was asked for by its name alone."""
-    init: Any = cls.__init__
-    count = init.__code__.co_argcount - len(init.__defaults__ or ())
-    required = parameters(init)[0][1:count]
-    if required:
-        given = ", ".join(f"{argument}=…" for argument in required)
-        raise ArgumentError(
-            f"metric: {cls.__name__} cannot be made without {' and '.join(required)}. Received: the name {name!r} "
-            f"alone. Make an object of it: {cls.__name__}({given})."
-        )
-    return cls(name=name)
 
 
 def resolve(identifier: Any, target_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]) -> Metric:
@@ -329,6 +318,7 @@ __all__ = [
     "categorical_focal_crossentropy",
     "categorical_hinge",
     "concordance_correlation",
+    "deserialize",
     "get",
     "hinge",
     "huber",
@@ -341,6 +331,7 @@ __all__ = [
     "pearson_correlation",
     "poisson",
     "resolve",
+    "serialize",
     "sparse_categorical_accuracy",
     "sparse_categorical_crossentropy",
     "sparse_top_k_categorical_accuracy",

@@ -85,6 +85,11 @@ class AUC(ConfusionMetric):
         if num_labels is not None:
             self.build((None, check_count("AUC", 1, num_labels=num_labels)))
 
+    @property
+    def num_thresholds(self) -> int:
+        """How many thresholds there are, with the two outermost."""
+        return len(self.thresholds)
+
     @override
     def make_totals(self, shape: tuple[int, ...]) -> None:
         if not self.multi_label:

@@ -70,7 +70,7 @@ class Compiled(Layer):
                 where it began, and training goes on; "error" stops, with the weights as they were before that batch;
                 "ignore" does not look.
             auto_scale_loss: whether the optimizer of a model whose dtype is "mixed_float16" is put into a
-                `LossScaleOptimizer`.
+                `LossScaleOptimizer`, unless it has a `loss_scale_factor`.
             lint: whether the first `fit` looks for mistakes: see `lint`.
 
         Raises:
@@ -96,7 +96,7 @@ class Compiled(Layer):
                 stacklevel=2,
             )
         made = optimizers.get(optimizer)
-        if auto_scale_loss and self._policy == "mixed_float16":
+        if auto_scale_loss and self._policy == "mixed_float16" and made.loss_scale_factor is None:
             made = made if isinstance(made, optimizers.LossScaleOptimizer) else optimizers.LossScaleOptimizer(made)
         self._inference = None
         self._step = Step(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from layerkit.descriptions import serialize
 from layerkit.names import Names, loaded_later
 from layerkit.optimizers.adam import Adam
 from layerkit.optimizers.optimizer import Optimizer
@@ -62,10 +63,13 @@ NAMES = Names[Optimizer](
     {"rmsprop": RMSprop, **{name.lower(): name for name in _NAMES}},
     accepted="a name or an Optimizer",
     later=_NAMES,
+    nameless=[name for names in _OF_OTHERS.values() for name in names],
     load=_load,
+    room=__name__,
 )
 
 get = NAMES.get
+deserialize = NAMES.deserialize
 
 __all__ = [
     "LBFGS",
@@ -88,6 +92,8 @@ __all__ = [
     "OptimizerMap",
     "RMSprop",
     "ScheduleFreeAdamW",
+    "deserialize",
     "get",
     "schedules",
+    "serialize",
 ]

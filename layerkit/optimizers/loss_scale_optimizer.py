@@ -55,6 +55,11 @@ class LossScaleOptimizer(Optimizer):
                 f"LossScaleOptimizer: an optimizer that searches needs float32 at least. Received: "
                 f"inner_optimizer={inner_optimizer!r}. Give the model dtype='float32'."
             )
+        if inner_optimizer.loss_scale_factor is not None:
+            raise ArgumentError(
+                f"LossScaleOptimizer: the loss is scaled in one way. Received: inner_optimizer with "
+                f"loss_scale_factor={inner_optimizer.loss_scale_factor}. Leave that out."
+            )
         super().__init__(0.0, name=name)
         self.inner_optimizer = inner_optimizer
         self.initial_scale = check_positive("LossScaleOptimizer", initial_scale=initial_scale)

@@ -229,4 +229,9 @@ def _checked(optimizer: Any, what: str) -> Optimizer:
         )
     if optimizer.searches:
         raise ArgumentError(f"OptimizerMap: {optimizer.name} needs all parameters of a model. Received: it, for {what}")
+    if optimizer.loss_scale_factor is not None:
+        raise ArgumentError(
+            f"OptimizerMap: the loss is scaled for all of a model, by a LossScaleOptimizer around its MultiOptimizer. "
+            f"Received: loss_scale_factor={optimizer.loss_scale_factor}, for {what}"
+        )
     return optimizer

@@ -32,6 +32,7 @@ class OptimizerArguments(TypedDict, total=False):
     use_ema: bool
     ema_momentum: float
     ema_overwrite_frequency: int | None
+    loss_scale_factor: float | None
     gradient_accumulation_steps: int | None
     name: str | None
 
@@ -62,6 +63,8 @@ class Optimizer(Configurable):
             first (Polyak and Juditsky, SIAM J. Control Optim. 1992). It takes the parameter's place when `fit` ends.
         ema_momentum: μ, from 0 to 1.
         ema_overwrite_frequency: after how many steps, over and over, the averages take the parameters' place.
+        loss_scale_factor: s by which the loss is multiplied whose gradients come; they are divided by it before all
+            else. It keeps small gradients of half precision from becoming 0; `LossScaleOptimizer` finds one by itself.
         gradient_accumulation_steps: how many gradients, at least 2, make one step, which takes their mean.
         name: by default the class's name in snake case.
 
@@ -116,6 +119,7 @@ class Optimizer(Configurable):
         use_ema: bool = False,
         ema_momentum: float = 0.99,
         ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -143,6 +147,9 @@ class Optimizer(Configurable):
             check_count(self.name, 1, ema_overwrite_frequency=ema_overwrite_frequency)
         if gradient_accumulation_steps is not None:
             check_count(self.name, 2, gradient_accumulation_steps=gradient_accumulation_steps)
+        if loss_scale_factor is not None:
+            check_positive(self.name, loss_scale_factor=loss_scale_factor)
+        self.loss_scale_factor = loss_scale_factor
         self.ema_overwrite_frequency = ema_overwrite_frequency
         self.gradient_accumulation_steps = gradient_accumulation_steps
         self._undecayed: tuple[frozenset[Variable], str | None] = frozenset(), None
@@ -467,7 +474,7 @@ class Optimizer(Configurable):
 
     def loss_scale(self, xp: Backend) -> Array | None:
         """Return the number by which the loss is multiplied whose gradients `update` takes; None for 1."""
-        return None
+        return None if self.loss_scale_factor is None else xp.asarray(self.loss_scale_factor, "float64")
 
     def update(self, xp: Backend, finite: Array | None = None) -> None:
         """Take one step, from the gradient vector as it stands, over the planned parameters.
@@ -476,6 +483,9 @@ class Optimizer(Configurable):
             xp: the backend, or its recorder.
             finite: where it is False, all state stays as it is; gradients must be finite all the same. None is True.
         """
+        if self.loss_scale_factor is not None:
+            for segment in self._segments:
+                xp.assign(segment.gradient.value, segment.gradient.value * (1.0 / self.loss_scale_factor))
         own = (
             [] if finite is None else [(state, xp.astype(state.value, state.value.dtype)) for state in self.own_state()]
         )

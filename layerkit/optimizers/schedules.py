@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerkit.checks import check_at_least, check_flag, check_fraction, check_number, check_positive, shown
 from layerkit.configurable import Configurable
+from layerkit.descriptions import serialize
 from layerkit.errors import ArgumentError
 from layerkit.names import Names
 from layerkit.overriding import override
@@ -314,9 +315,11 @@ NAMES = Names[LearningRateSchedule](
     accepted="a LearningRateSchedule, or a function of the number of steps taken or of nothing",
     kind="learning_rate",
     from_function=FunctionSchedule,
+    room=__name__,
 )
 
 get = NAMES.get
+deserialize = NAMES.deserialize
 
 
 def _needs_an_argument(function: Callable[..., Any]) -> bool:
@@ -343,5 +346,7 @@ __all__ = [
     "LearningRateSchedule",
     "PiecewiseConstantDecay",
     "PolynomialDecay",
+    "deserialize",
     "get",
+    "serialize",
 ]

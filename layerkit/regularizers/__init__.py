@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from layerkit.descriptions import serialize
 from layerkit.names import Names
 from layerkit.regularizers.norms import L1, L1L2, L2
 from layerkit.regularizers.orthogonal import OrthogonalRegularizer
@@ -18,7 +19,10 @@ NAMES = Names[Regularizer](
     {"l1l2": L1L2, "orthogonal": OrthogonalRegularizer},
     accepted="a name, a Regularizer, or a function f(x) or f(xp, x)",
     from_function=FunctionRegularizer,
+    room=__name__,
 )
+
+deserialize = NAMES.deserialize
 
 
 def get(identifier: str | Regularizer | Callable[..., Any] | None) -> Regularizer | None:
@@ -42,9 +46,11 @@ __all__ = [
     "L2",
     "OrthogonalRegularizer",
     "Regularizer",
+    "deserialize",
     "get",
     "l1",
     "l1_l2",
     "l2",
     "orthogonal_regularizer",
+    "serialize",
 ]

@@ -157,6 +157,16 @@ def test_a_frozen_layers_weights_are_not_penalized():
     assert model.evaluate(X, X, verbose=0) == pytest.approx(penalized - 0.01 * (kernel * kernel).sum(), rel=1e-12)
 
 
+def test_the_penalties_on_weights_can_be_read(xp):
+    layers = [Dense(2, kernel_regularizer="l2", bias_regularizer="l1", kernel_initializer="ones"), Dense(1)]
+    model = Sequential([Input((3,)), *layers], backend=xp)
+    np.testing.assert_allclose([xp.to_numpy(penalty) for penalty in model.losses], [0.01 * 6, 0.0], rtol=1e-6)
+    layers[0].set_weights([np.full((3, 2), 2.0), np.array([1.0, -2.0])])
+    np.testing.assert_allclose([xp.to_numpy(penalty) for penalty in layers[0].losses], [0.01 * 24, 0.03], rtol=1e-6)
+    layers[0].trainable = False
+    assert model.losses == layers[1].losses == []
+
+
 def test_constraints_hold_after_each_step():
     model = trained(Dense(3, kernel_constraint="unit_norm", bias_constraint=lambda xp, x: xp.clip(x, -0.01, 0.01)))
     for _ in range(3):

@@ -289,3 +289,9 @@ def test_names_are_those_of_keras(name):
     assert metrics.get(made) is made
     assert made.name == "mine"
     assert type(made).from_config(made.get_config()).name == "mine"
+
+
+def test_the_number_of_thresholds_counts_the_outermost():
+    """As Keras has it."""
+    assert metrics.AUC(num_thresholds=7).num_thresholds == 7
+    assert metrics.AUC(thresholds=[0.3, 0.5]).num_thresholds == 4

@@ -100,6 +100,54 @@ def test_a_replayed_step_is_that_of_an_eager_one():
     np.testing.assert_equal(state(replayed), state(eager))
 
 
+@pytest.mark.parametrize("how", [{"jit_compile": True}, {"run_eagerly": True}])
+@pytest.mark.parametrize("options", [{"clipnorm": 0.01, "weight_decay": 0.1}, {"gradient_accumulation_steps": 2}])
+def test_a_factor_of_ones_own_changes_nothing_but_what_would_underflow(options, how):
+    """By a power of two, every gradient comes back as it was, penalties' too."""
+    scaled, plain = (
+        Sequential([Input((3,)), Dense(4, "tanh", kernel_regularizer="l2"), Dense(2)], seed=0) for _ in "12"
+    )
+    scaled.compile(Adam(0.1, loss_scale_factor=2.0**20, **options), "mse", **how)
+    plain.compile(Adam(0.1, **options), "mse", **how)
+    for model in (scaled, plain):
+        model.fit(X, Y, batch_size=4, epochs=3, verbose=0)
+    np.testing.assert_equal(state(scaled), state(plain))
+    assert scaled.history.history == plain.history.history
+
+
+def test_a_factor_of_ones_own_divides_gradients_that_are_applied():
+    variable = Variable(np.ones(2), "float32")
+    SGD(0.5, loss_scale_factor=4.0).apply([np.array([4.0, -8.0], "float32")], [variable])
+    assert variable.numpy().tolist() == [0.5, 2.0]
+    small = Sequential([Input((1,)), Dense(1, kernel_initializer="ones")], seed=0, dtype="mixed_float16")
+    small.compile(SGD(1.0, loss_scale_factor=2.0**10), "mse")
+    assert type(small.optimizer) is SGD
+    small.train_on_batch([[1.0]], [[1.0 - 2.0**-10]])
+    assert 0 < 1 - float(small.get_weights()[0][0, 0]) < 2.0**-8
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: SGD(loss_scale_factor=0), "sgd: loss_scale_factor must be above 0. Received: loss_scale_factor=0"),
+        (
+            lambda: LossScaleOptimizer(SGD(loss_scale_factor=2.0)),
+            "LossScaleOptimizer: the loss is scaled in one way. Received: inner_optimizer with loss_scale_factor=2.0. "
+            "Leave that out.",
+        ),
+        (
+            lambda: OptimizerMap(SGD(loss_scale_factor=2.0)),
+            "OptimizerMap: the loss is scaled for all of a model, by a LossScaleOptimizer around its MultiOptimizer. "
+            "Received: loss_scale_factor=2.0, for default_optimizer",
+        ),
+    ],
+)
+def test_a_factor_is_given_once(make, sentence):
+    with pytest.raises(ArgumentError) as caught:
+        make()
+    assert str(caught.value) == sentence
+
+
 def test_the_scale_is_saved_moved_and_copied(tmp_path):
     model = made(LossScaleOptimizer(Adam(0.1), 256.0, 2))
     model.fit(X, Y, batch_size=4, epochs=2, verbose=0)
