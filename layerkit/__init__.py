@@ -18,9 +18,15 @@ from layerkit import (
     regularizers,
     utils,
 )
+from layerkit.dtype_policies import DTypePolicy
+from layerkit.initializers import Initializer
 from layerkit.layers import Input, Layer
+from layerkit.losses import Loss
+from layerkit.metrics import Metric
 from layerkit.models import Model, Sequential, clone_model, load_model, model_from_json, resume
 from layerkit.names import loaded_later
+from layerkit.optimizers import Optimizer
+from layerkit.regularizers import Regularizer
 from layerkit.xp import Backend, Variable, backend, backend_names, use_backend
 
 if TYPE_CHECKING:
@@ -52,9 +58,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backend",
+    "DTypePolicy",
+    "Initializer",
     "Input",
     "Layer",
+    "Loss",
+    "Metric",
     "Model",
+    "Optimizer",
+    "Regularizer",
     "Sequential",
     "Variable",
     "activations",

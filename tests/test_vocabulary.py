@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import layerkit
+
 TESTS = Path(__file__).parent
 NAMES = json.loads((TESTS / "tables" / "keras_names.json").read_text(encoding="utf-8"))
 ROOMS = {family: f"layerkit.{family}" for family in NAMES if family != "made_with"}
@@ -39,6 +41,14 @@ def test_the_names_of_keras_that_are_present_and_missing(family):
     listed = f": {', '.join(missing)}" if missing else ""
     print(f"\n{family}: {len(known) - len(missing)} present, {len(missing)} missing{listed}")
     assert family not in COMPLETE or not missing
+
+
+def test_the_bases_stand_at_the_top_as_in_keras():
+    families = ("initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers")
+    bases = ("Initializer", "Layer", "Loss", "Metric", "Model", "Optimizer", "Regularizer")
+    for family, base in zip(families, bases, strict=True):
+        assert getattr(layerkit, base) is getattr(importlib.import_module(f"layerkit.{family}"), base)
+    assert layerkit.DTypePolicy is layerkit.dtype_policies.DTypePolicy
 
 
 @pytest.mark.parametrize("family", ROOMS)
