@@ -23,13 +23,20 @@ def snake_case(name: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the clause of an error message that names the nearest known name, or all of them."""
+    """Return the clause of an error message that names the nearest known name, or all of them.
+
+    It may be misspelt, or shortened: "lr" of learning_rate, "kernel" of kernel_initializer.
+    """
     import difflib  # only errors need it
 
-    known = sorted(known)
+    known, name = sorted(known), name.lower()
     folded = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), folded, n=1)
-    return f"Did you mean {folded[close[0]]!r}?" if close else f"Known names: {', '.join(known)}."
+    initials = {candidate: "".join(word[:1] for word in snake_case(candidate).split("_")) for candidate in known}
+    close = [candidate for candidate in known if len(name) > 1 and name == initials[candidate]]
+    close = close[:1] or [folded[found] for found in difflib.get_close_matches(name, folded, n=1)]
+    if not close and len(name) > 2:
+        close = [candidate for candidate in known if candidate.lower().startswith(name)]
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known names: {', '.join(known)}."
 
 
 def call_it(value: Any) -> str:
