@@ -65,6 +65,7 @@ ALLOWED = {
     "cuda": ("backends/layerkit_cupy/",),
     "cupy": ("backends/layerkit_cupy/",),
     "cupyx": ("backends/layerkit_cupy/",),
+    "ml_dtypes": ("backends/layerkit_cupy/",),
     "torch": ("backends/layerkit_torch/",),
     "threadpoolctl": ("layerkit/installed.py",),
     "IPython": ("layerkit/training/screen.py",),

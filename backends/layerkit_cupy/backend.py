@@ -10,11 +10,13 @@ import functools
 import math
 import os
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerkit.errors import ArgumentError, BackendUnavailableError, DeviceMemoryError, MixedBackendsError
 from layerkit.overriding import override
+from layerkit.program import leaves
 from layerkit.xp import reference, words
 from layerkit.xp.backend import Backend, check_value
 from layerkit.xp.einsum import parsed
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 cupy: Any = import_module("cupy")
 namespace: Any = import_module("array_api_compat.cupy")
 special: Any = import_module("cupyx.scipy.special")
+
+# CuPy has bfloat16 from 14 on, where this package is installed.
+_ml_dtypes: Any = import_module("ml_dtypes") if cupy.__version__ >= "14" and find_spec("ml_dtypes") else None
 
 _THREADS = 256  # in a block: any multiple of 32 up to 1024 would do
 PRECISIONS = ("float32", "tf32")
@@ -101,6 +106,8 @@ class CupyBackend(Backend):
 
     def __init__(self, index: int) -> None:
         super().__init__(namespace, str(index))
+        if _ml_dtypes is not None:
+            self.bfloat16 = cupy.dtype(_ml_dtypes.bfloat16)
         self._index = index
         self.data_budget: int | None = None
         """How many bytes of a data set `fit` keeps on the device; None for a quarter of what is free."""
@@ -183,13 +190,28 @@ class CupyBackend(Backend):
     def multiplied(self, a: Any, b: Any, out: Any = None) -> Any:
         """Return ``a @ b`` by cuBLAS itself where that is possible, so that a CUDA graph can hold it."""
         products = self.products
-        if isinstance(products, Products) and products.takes(a, b):
-            return products(a, b, self.matmul_precision, out)
+        if isinstance(products, Products):
+            if a.dtype != b.dtype:
+                common = cupy.result_type(a.dtype, b.dtype)
+                a, b = a.astype(common, copy=False), b.astype(common, copy=False)
+            if products.takes(a, b):
+                return products(a, b, self.matmul_precision, out)
         return cupy.matmul(a, b, out=out)
 
+    def isdtype(self, dtype: Any, kind: Any) -> bool:
+        """Tell whether a dtype is of a kind. bfloat16, which is none of the standard, is one of the real floating."""
+        if dtype == getattr(self, "bfloat16", None):
+            return any(each in ("real floating", "numeric", dtype) for each in leaves((kind,)))
+        return namespace.isdtype(dtype, kind)
+
+    def finfo(self, dtype: Any) -> Any:
+        """Return the limits of a floating dtype."""
+        found = getattr(dtype, "dtype", dtype)
+        return _ml_dtypes.finfo(found) if found == getattr(self, "bfloat16", None) else namespace.finfo(dtype)
+
     def matmul(self, x1: Any, x2: Any, /) -> Any:
-        """Return ``x1 @ x2``."""
-        if self.matmul_precision == "float32":
+        """Return ``x1 @ x2``; products of numbers of 16 bits are summed in float32."""
+        if self.matmul_precision == "float32" and "bfloat16" not in (x1.dtype.name, x2.dtype.name):
             return namespace.matmul(x1, x2)
         if isinstance(self.products, Exception):
             raise BackendUnavailableError(

@@ -9,6 +9,50 @@ typedef short int16;
 typedef int int32;
 typedef long long int64;
 
+// Numbers of 16 bits are kept in memory alone: what is computed with them is computed in float, and rounded.
+#ifdef __CUDACC__
+__device__ uint16 bits_of_float16(float x)
+{
+    uint16 bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+__device__ uint16 bits_of_float16(double x)
+{
+    uint16 bits;
+    asm("cvt.rn.f16.f64 %0, %1;" : "=h"(bits) : "d"(x));
+    return bits;
+}
+__device__ float value_of_float16(uint16 bits)
+{
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
+#endif
+struct float16 {
+    uint16 bits;
+    float16() = default;
+    __device__ float16(float x) : bits(bits_of_float16(x)) {}
+    __device__ float16(double x) : bits(bits_of_float16(x)) {}
+    template <class T> __device__ float16(T x) : bits(bits_of_float16((float)x)) {}
+    __device__ operator float() const { return value_of_float16(bits); }
+};
+
+// The upper half of a float, rounded to even; GPUs before compute capability 8.0 have no instruction for it.
+__device__ uint16 bits_of_bfloat16(float x)
+{
+    const uint32 bits = __float_as_uint(x);
+    return x != x ? (bits >> 16) | 0x40 : (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+}
+struct bfloat16 {
+    uint16 bits;
+    bfloat16() = default;
+    __device__ bfloat16(float x) : bits(bits_of_bfloat16(x)) {}
+    template <class T> __device__ bfloat16(T x) : bits(bits_of_bfloat16((float)x)) {}
+    __device__ operator float() const { return __uint_as_float((uint32)bits << 16); }
+};
+
 // Neighbouring elements that are read and written together: up to 128 bits, the widest access of a thread.
 template <class T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
 

@@ -9,10 +9,21 @@ from typing import Any, NamedTuple
 cupy: Any = import_module("cupy")
 
 TYPES = {
-    **{"bool": "bool", "float32": "float", "float64": "double"},
+    **{"bool": "bool", "float16": "float16", "bfloat16": "bfloat16", "float32": "float", "float64": "double"},
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
-"""What the dtypes that kernels compute with are called in CUDA. Arrays of others are left to CuPy."""
+"""What the dtypes that kernels read and write are called in CUDA. Arrays of others are left to CuPy."""
+
+HALF = ("float16", "bfloat16")
+
+COMPUTED = TYPES | dict.fromkeys(HALF, "float")
+"""What kernels compute with, in registers. Each word's result is rounded to its own dtype, as NumPy's are."""
+
+
+def kind_of(dtype: Any) -> str:
+    """Return the kind of a dtype: "b", "i", "u", "f", "c"; bfloat16, which NumPy does not know, has "f"."""
+    dtype = cupy.dtype(dtype)
+    return "f" if dtype.name == "bfloat16" else dtype.kind
 
 
 class Expression(NamedTuple):
@@ -29,7 +40,7 @@ class Expression(NamedTuple):
 
     def of(self, dtype: Any) -> str | None:
         """Return the expression for operands that were brought to this dtype."""
-        return {"f": self.floats, "i": self.integers, "u": self.integers, "b": self.bools}.get(cupy.dtype(dtype).kind)
+        return {"f": self.floats, "i": self.integers, "u": self.integers, "b": self.bools}.get(kind_of(dtype))
 
 
 def _same(text: str, **other: str) -> Expression:
@@ -109,16 +120,16 @@ def literal(number: Any, dtype: Any) -> str:
         OverflowError: the dtype does not hold it.
     """
     dtype = cupy.dtype(dtype)
-    value = dtype.type(number).item()
-    if dtype.kind == "b":
+    value, kind = dtype.type(number).item(), kind_of(dtype)
+    if kind == "b":
         return "true" if value else "false"
-    if dtype.kind == "f":
+    if kind == "f":
         if math.isnan(value):
-            return f"({TYPES[dtype.name]})__longlong_as_double(0x7FF8000000000000LL)"
+            return f"({COMPUTED[dtype.name]})__longlong_as_double(0x7FF8000000000000LL)"
         if math.isinf(value):
-            return f"({TYPES[dtype.name]})__longlong_as_double(0x{'7' if value > 0 else 'F'}FF0000000000000LL)"
-        return f"({TYPES[dtype.name]})({value!r})"
-    if dtype.kind == "u":
-        return f"({TYPES[dtype.name]}){value}ULL"
+            return f"({COMPUTED[dtype.name]})__longlong_as_double(0x{'7' if value > 0 else 'F'}FF0000000000000LL)"
+        return f"({COMPUTED[dtype.name]})({value!r})"
+    if kind == "u":
+        return f"({COMPUTED[dtype.name]}){value}ULL"
     # The most negative number is no literal: C reads the minus as an operator.
-    return f"({TYPES[dtype.name]})({value + 1}LL - 1)" if value < 0 else f"({TYPES[dtype.name]}){value}LL"
+    return f"({COMPUTED[dtype.name]})({value + 1}LL - 1)" if value < 0 else f"({COMPUTED[dtype.name]}){value}LL"

@@ -37,16 +37,16 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
 CONSTANTS = {
     **{"CUBLAS_OP_N": 0, "CUBLAS_OP_T": 1, "CUBLAS_GEMM_DEFAULT": -1},
     **{"CUBLAS_COMPUTE_32F": 68, "CUBLAS_COMPUTE_32F_FAST_TF32": 77, "CUBLAS_COMPUTE_64F": 70},
-    **{"CUDA_R_32F": 0, "CUDA_R_64F": 1},
+    **{"CUDA_R_32F": 0, "CUDA_R_64F": 1, "CUDA_R_16F": 2, "CUDA_R_16BF": 14},
 }
 """As the headers have them."""
 
-# The dtype of the matrices, of alpha, and of what is summed, by dtype and precision.
-_KINDS: dict[tuple[str, str], tuple[int, Any, int]] = {
-    ("float32", "float32"): (CONSTANTS["CUDA_R_32F"], ctypes.c_float, CONSTANTS["CUBLAS_COMPUTE_32F"]),
-    ("float32", "tf32"): (CONSTANTS["CUDA_R_32F"], ctypes.c_float, CONSTANTS["CUBLAS_COMPUTE_32F_FAST_TF32"]),
-    ("float64", "float32"): (CONSTANTS["CUDA_R_64F"], ctypes.c_double, CONSTANTS["CUBLAS_COMPUTE_64F"]),
-    ("float64", "tf32"): (CONSTANTS["CUDA_R_64F"], ctypes.c_double, CONSTANTS["CUBLAS_COMPUTE_64F"]),
+# The dtype of the matrices, of alpha, and of what is summed; products of numbers of 16 bits are summed in float32.
+_KINDS: dict[str, tuple[int, Any, int]] = {
+    "float16": (CONSTANTS["CUDA_R_16F"], ctypes.c_float, CONSTANTS["CUBLAS_COMPUTE_32F"]),
+    "bfloat16": (CONSTANTS["CUDA_R_16BF"], ctypes.c_float, CONSTANTS["CUBLAS_COMPUTE_32F"]),
+    "float32": (CONSTANTS["CUDA_R_32F"], ctypes.c_float, CONSTANTS["CUBLAS_COMPUTE_32F"]),
+    "float64": (CONSTANTS["CUDA_R_64F"], ctypes.c_double, CONSTANTS["CUBLAS_COMPUTE_64F"]),
 }
 
 LARGEST = 2**31
@@ -102,7 +102,7 @@ class Products:
         """Tell whether this is a product of matrices, or of stacks of as many, that cuBLAS has."""
         return (
             a.dtype == b.dtype
-            and a.dtype.name in ("float32", "float64")
+            and a.dtype.name in _KINDS
             and a.size > 0
             and b.size > 0
             and a.ndim >= 1
@@ -130,7 +130,9 @@ class Products:
     def _multiply(self, a: Matrices, b: Matrices, out: Any, precision: str) -> None:
         # Row by row, out = a b is, column by column, the transpose of out = the transpose of b times that of a.
         *_, m, n = out.shape
-        kind, number, compute = _KINDS[out.dtype.name, precision]
+        kind, number, compute = _KINDS[out.dtype.name]
+        if (out.dtype.name, precision) == ("float32", "tf32"):
+            compute = CONSTANTS["CUBLAS_COMPUTE_32F_FAST_TF32"]
         one, zero = number(1), number(0)
         left = [b.array.data.ptr, kind, b.leading]
         right = [a.array.data.ptr, kind, a.leading]

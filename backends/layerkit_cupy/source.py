@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layerkit_cupy.expressions import TYPES
+from layerkit_cupy.expressions import COMPUTED, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,7 @@ def write(kernel: Kernel, layouts: Sequence[Layout]) -> Written:
         for number, operand in enumerate(kernel.reads):
             if not once[number]:
                 source = f"pack{number}.at[k]" if packed and in_packs[number] else f"{names[number]}[{places[number]}]"
-                lines.append(f"const {TYPES[operand.dtype]} {operand.name} = {source};")
+                lines.append(f"const {COMPUTED[operand.dtype]} {operand.name} = {source};")
         lines += kernel.body
         for number, operand in enumerate(kernel.writes, len(kernel.reads)):
             target = f"pack{number}.at[k]" if packed and in_packs[number] else f"{names[number]}[{places[number]}]"
@@ -131,7 +131,7 @@ def write(kernel: Kernel, layouts: Sequence[Layout]) -> Written:
         parameters=", ".join(parameters),
         index=index,
         once="".join(
-            f"    const {TYPES[operand.dtype]} {operand.name} = {names[number]}[0];\n"
+            f"    const {COMPUTED[operand.dtype]} {operand.name} = {names[number]}[0];\n"
             for number, operand in enumerate(kernel.reads)
             if once[number]
         ),

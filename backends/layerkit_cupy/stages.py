@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from layerkit.program import Place, leaves
 from layerkit.program.program import VIEWS, WRITES
 from layerkit.program.recorder import find
-from layerkit_cupy.expressions import EXPRESSIONS, TYPES, literal
+from layerkit_cupy.expressions import COMPUTED, EXPRESSIONS, HALF, TYPES, kind_of, literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +82,7 @@ class Kernel:
         """Add a line; return the name of its result."""
         name = f"v{len(self.body)}"
         self.words.append(word)
-        self.body.append(f"const {TYPES[dtype]} {name} = ({TYPES[dtype]})({text});")
+        self.body.append(f"const {COMPUTED[dtype]} {name} = ({TYPES[dtype]})({text});")
         return name
 
     def make(self, place: Place, name: str, dtype: str) -> None:
@@ -201,7 +201,7 @@ class Stages:
         if not isinstance(word, Word) or word.instruction.word not in TAKE_OUT or word.out is not None:
             return False
         found = tuple(state.shape), state.dtype
-        if self.program.specs[copied] != found or state.dtype.kind != "f" or not state.flags.c_contiguous:
+        if self.program.specs[copied] != found or kind_of(state.dtype) != "f" or not state.flags.c_contiguous:
             return False
         touched = [array for each in (self._reads, self._writes) for arrays in each[number:] for array in arrays]
         if any(overlap(state, array) for array in touched):
@@ -239,6 +239,8 @@ class Stages:
             return self._clip(instruction)
         if word not in EXPRESSIONS or (instruction.kwargs and word != "astype"):
             return None
+        if word == "nextafter" and self._dtype(instruction.args[0]) in HALF:  # whose neighbours are not float's
+            return None
         args: tuple[Any, ...] = instruction.args
         if word == "astype":
             if set(instruction.kwargs) - {"copy"}:
@@ -257,7 +259,8 @@ class Stages:
         shape, dtype = self.program.specs[place]
         dtype = cupy.dtype(dtype).name
         expression = EXPRESSIONS[word]
-        if word == "pow" and type(args[1]) in (int, float) and args[1] in _POWERS:  # as NumPy does
+        short = {} if dtype in HALF else _POWERS
+        if word == "pow" and type(args[1]) in (int, float) and args[1] in short:  # as NumPy does
             word, args = _POWERS[args[1]], args[:1]
             expression = EXPRESSIONS[word]
         takes = self._taken(word, args, dtype, expression.takes)
@@ -268,7 +271,7 @@ class Stages:
 
         def add_to(kernel: Kernel) -> None:
             names = [self._text(kernel, argument, taken) for argument, taken in zip(args, takes, strict=True)]
-            kernel.make(place, kernel.compute(word, dtype, text.format(*names, T=TYPES[takes[-1]])), dtype)
+            kernel.make(place, kernel.compute(word, dtype, text.format(*names, T=COMPUTED[takes[-1]])), dtype)
 
         return _Elementwise(place, None, shape, arrays, add_to)
 
@@ -343,7 +346,7 @@ class Stages:
             return False
         try:
             literal(number, dtype)
-            return cupy.dtype(dtype).kind == "f" or cupy.dtype(dtype).type(number).item() == number
+            return kind_of(dtype) == "f" or cupy.dtype(dtype).type(number).item() == number
         except (OverflowError, ValueError):
             return False
 
@@ -378,7 +381,9 @@ class Stages:
         own = self._dtype(argument)
         array = self._where(argument)
         name = kernel.name_of(argument if array is None else array, argument if array is None else identity(array), own)
-        return name if own == dtype else f"(({TYPES[dtype]}){name})"
+        if own == dtype:
+            return name
+        return f"((float)({TYPES[dtype]}){name})" if dtype in HALF else f"(({TYPES[dtype]}){name})"
 
     def resolved(self, argument: Any, values: dict[Place, Any] | None = None) -> Any:
         """Return an argument with arrays in the places."""

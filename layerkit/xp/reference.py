@@ -118,7 +118,12 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 
 
 def erfc(xp: Backend, x: Array) -> Array:
-    """Complementary error function, ``2/√π ∫ₓ^∞ exp(-t²) dt``, with all digits in the tail too (Cody 1969)."""
+    """Complementary error function, ``2/√π ∫ₓ^∞ exp(-t²) dt``, with all digits in the tail too (Cody 1969).
+
+    Numbers of 16 bits go through float32: their range holds neither the powers nor the coefficients.
+    """
+    if x.dtype not in (xp.float32, xp.float64):
+        return xp.astype(erfc(xp, xp.astype(x, xp.float32)), x.dtype)
     x = xp.clip(x, -28.0, 28.0)  # beyond, the result is 0 or 2 in float64; this keeps the powers finite
     magnitude = xp.abs(x)
     square = magnitude * magnitude

@@ -1,10 +1,14 @@
 """cuBLAS as its documentation describes it, in NumPy: matrices by columns, at addresses."""
 
 import ctypes
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 
-DTYPES = {0: np.float32, 1: np.float64}
+DTYPES = {0: np.float32, 1: np.float64, 2: np.float16}
+if find_spec("ml_dtypes") is not None:
+    DTYPES[14] = import_module("ml_dtypes").bfloat16
 
 
 class EmulatedCublas:
@@ -69,9 +73,10 @@ class EmulatedCublas:
         assert self.workspace is not None, "without a workspace, cuBLAS allocates one while a stream is captured"
         assert algo == -1
         assert a_kind == b_kind == c_kind
-        assert compute in {0: (68, 77), 1: (70,)}[c_kind]
+        assert compute in {0: (68, 77), 1: (70,), 2: (68,), 14: (68,)}[c_kind]
         dtype = DTYPES[c_kind]
-        one, zero = (_by_columns(address, dtype, (1, 1), 1, 0).item() for address in (alpha, beta))
+        summed = np.float64 if compute == 70 else np.float32  # alpha and beta, and what is summed
+        one, zero = (_by_columns(address, summed, (1, 1), 1, 0).item() for address in (alpha, beta))
         assert (one, zero) == (1, 0)
         assert ldc >= m
 
@@ -80,6 +85,7 @@ class EmulatedCublas:
                 left = _by_columns(a, dtype, (k, m) if transa else (m, k), lda, number * a_apart)
                 right = _by_columns(b, dtype, (n, k) if transb else (k, n), ldb, number * b_apart)
                 out = _by_columns(c, dtype, (m, n), ldc, number * c_apart)
+                left, right = (matrix.astype(summed) for matrix in (left, right))
                 out[...] = (left.T if transa else left) @ (right.T if transb else right)
 
         self.computes.append(compute)
@@ -91,7 +97,7 @@ def _by_columns(address, dtype, shape, leading, offset):
     """Return the matrix at an address, whose columns lie `leading` elements apart."""
     rows, columns = shape
     assert leading >= max(rows, 1), "the distance of columns is at least their length"
-    size = dtype().itemsize
+    size = np.dtype(dtype).itemsize
     memory = (ctypes.c_char * ((leading * (columns - 1) + rows) * size)).from_address(address + offset * size)
     flat = np.frombuffer(memory, dtype)
     return np.lib.stride_tricks.as_strided(flat, shape, (size, leading * size), writeable=True)

@@ -58,6 +58,31 @@ static inline double __longlong_as_double(long long bits)
     __builtin_memcpy(&number, &bits, sizeof number);
     return number;
 }
+static inline unsigned int __float_as_uint(float x)
+{
+    unsigned int bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline float __uint_as_float(unsigned int bits)
+{
+    float x;
+    __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
+}
+template <class T> static inline unsigned short bits_of_float16(T x)
+{
+    const _Float16 half = (_Float16)x;
+    unsigned short bits;
+    __builtin_memcpy(&bits, &half, sizeof bits);
+    return bits;
+}
+static inline float value_of_float16(unsigned short bits)
+{
+    _Float16 half;
+    __builtin_memcpy(&half, &bits, sizeof half);
+    return half;
+}
 namespace cuda {
 """
     + "\n".join(

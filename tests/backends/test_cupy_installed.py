@@ -50,6 +50,7 @@ def test_every_word_resolves():
 
 # Names, and how each is called here. `...` stands for any argument; no dictionary, for what is not called.
 CALLS = {
+    "cupy.__version__": None,
     "cupy.RawKernel": [(..., ...), (..., ..., ...)],
     "cupy.add": None,  # a ufunc: its signature is `*args`
     "cupy.asarray": [((...,), {"dtype": ...})],
@@ -75,6 +76,8 @@ CALLS = {
     "cupy.uint32": None,
     "cupy.uint64": None,
     "cupy.uint8": None,
+    "namespace.finfo": [(...,)],
+    "namespace.isdtype": [(..., ...)],
     "namespace.matmul": [(..., ...)],
     "special.erfc": None,
     "special.expit": None,
@@ -101,6 +104,7 @@ METHODS = {
     "cupy.max": [((...,), {"axis": ..., "keepdims": ..., "out": ...})],
     "cupy.min": [((...,), {"axis": ..., "keepdims": ..., "out": ...})],
     "cupy.sum": [((...,), {"axis": ..., "keepdims": ..., "dtype": ..., "out": ...})],
+    "cupy.ndarray.astype": [((...,), {"copy": ...})],
     "cupy.ndarray.copy": [()],
     "cupy.ndarray.reshape": None,
     "cupy.ndarray.data": None,

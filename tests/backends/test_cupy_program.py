@@ -6,6 +6,7 @@ compiles the kernels for the host: their arithmetic is proven there, their launc
 
 import re
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import layerkit
 from layerkit import Sequential
 from layerkit.callbacks import LambdaCallback
 from layerkit.errors import ArgumentError, BackendUnavailableError
-from layerkit.layers import Dense, Dropout
+from layerkit.layers import BatchNormalization, Dense, Dropout, LayerNormalization
 from layerkit.optimizers import Adam
 from layerkit.program import record
 from layerkit.xp import words
@@ -89,11 +90,15 @@ def all_words(xp, x, y, kind):
     return results
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int8", "uint32", "bool"])
+NO_BFLOAT16 = pytest.mark.skipif(find_spec("ml_dtypes") is None, reason="no package ml_dtypes, which has bfloat16")
+HALVES = ["float16", pytest.param("bfloat16", marks=NO_BFLOAT16)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int8", "uint32", "bool", *HALVES])
 def test_words_are_those_of_numpy(cupy, dtype):
     """All words over one shape are few kernels: each result is written into state of its own."""
     numpy = layerkit.backend("numpy")
-    kind = np.dtype(dtype).kind
+    kind = "f" if dtype == "bfloat16" else np.dtype(dtype).kind
     x, y = np.nan_to_num(X, posinf=90, neginf=-90), np.nan_to_num(Y, posinf=7, neginf=-7)
     if kind == "f":
         x, y = X.astype(dtype), Y.astype(dtype)
@@ -114,7 +119,7 @@ def test_words_are_those_of_numpy(cupy, dtype):
     _, program = replayed(cupy, step, x, y)
     assert program.path == "graph", program.reason
     # Few ULPs for functions, which each library rounds in its own way; nothing for arithmetic.
-    tolerance = {"float32": 2e-6, "float64": 1e-14}.get(dtype, 1e-14)
+    tolerance = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 2e-6, "float64": 1e-14}.get(dtype, 1e-14)
     exact = {
         "add",
         "subtract",
@@ -129,13 +134,27 @@ def test_words_are_those_of_numpy(cupy, dtype):
     }
     for state, (word, values) in zip(states, expected, strict=True):
         found = state.numpy()
-        rtol = 0 if word in exact or values.dtype.kind != "f" else tolerance
+        real = values.dtype.kind == "f" or values.dtype.name == "bfloat16"
+        rtol = 0 if word in exact or not real else tolerance
         atol = 1.2e-38 if values.dtype == np.float32 else 0  # below which CuPy's kernels have 0
         np.testing.assert_allclose(found, values, rtol=rtol, atol=atol, err_msg=word)
-        if values.dtype.kind == "f" and word not in ("maximum", "minimum", "sign", "clip"):  # of which zero, is open
+        if real and word not in ("maximum", "minimum", "sign", "clip"):  # of which zero, is open
             np.testing.assert_array_equal(np.signbit(found)[values == 0], np.signbit(values)[values == 0], err_msg=word)
     left = [found for found in kernels(program) if isinstance(found, str)]
-    assert {*left} <= {"clip"}  # with one limit
+    assert {*left} <= {"clip"} | ({"nextafter"} if "float16" in dtype else set())  # with one limit; see `stages`
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_each_word_of_a_chain_is_rounded(cupy, dtype):
+    x = np.random.default_rng(0).normal(size=1000).astype(dtype)
+
+    def step(xp, x):
+        return (x * 1.1 + 0.3) * x - xp.sqrt(x * x + 1.0) / 3.0
+
+    results, program = replayed(cupy, step, x)
+    assert len(program.stages) == 1
+    for result in results:
+        np.testing.assert_array_equal(result, step(np, x))
 
 
 def test_shifts_by_all_bits_and_more(cupy):
@@ -476,6 +495,31 @@ def test_a_hundred_steps_are_those_of_numpy(cupy):
     np.testing.assert_allclose(ours.evaluate(*data(), verbose=0), theirs.evaluate(*data(), verbose=0), rtol=1e-10)
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=NO_BFLOAT16)])
+def test_mixed_precision_is_one_graph_and_near_to_float32(cupy, policy):
+    """As NumPy's, to the last digits of float16, for float16; NumPy has no bfloat16, which has 8 bits of 24."""
+
+    def mixed(backend, dtype):
+        stack = [Dense(16, "gelu"), BatchNormalization(), Dropout(0.2), LayerNormalization(), Dense(8, "relu")]
+        model = Sequential([*stack, Dense(3)], seed=3, dtype=dtype, backend=backend)
+        model.compile(Adam(0.01), layerkit.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        x, y = data()
+        return model, model.fit(x, y, batch_size=10, epochs=3, verbose=0).history["loss"]
+
+    (ours, losses), (theirs, expected) = (
+        mixed(cupy, policy),
+        mixed("numpy", policy if policy == "mixed_float16" else "float32"),
+    )
+    program = ours.program("train")
+    assert program.path == "graph", program.reason
+    assert isinstance(ours.optimizer, layerkit.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
+    tolerance = {"mixed_float16": 1e-3, "mixed_bfloat16": 2e-2}[policy]
+    np.testing.assert_allclose(losses, expected, rtol=tolerance)
+    assert ours.predict(np.ones((2, 6)), verbose=0).dtype.name == policy.removeprefix("mixed_")
+    assert {weight.dtype for weight in ours.weights} == {"float32"}
+    assert len(theirs.weights) == len(ours.weights)
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_data_on_the_device_brings_its_order_alone(cupy, shuffle):
     model = Sequential([Dense(3)], seed=0, backend=cupy)
@@ -549,7 +593,7 @@ def as_laid(cupy, array):
     return sys.modules["cupy"].ndarray(array.shape, array.dtype, base.data + offset, array.strides)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", *HALVES])
 @pytest.mark.parametrize("left", MATRICES)
 @pytest.mark.parametrize("right", MATRICES)
 def test_products_of_matrices_in_every_layout(cupy, dtype, left, right):
@@ -559,7 +603,10 @@ def test_products_of_matrices_in_every_layout(cupy, dtype, left, right):
         x, y = (as_laid(cupy, MATRICES[how](array)) for how, array in ((left, a), (right, b)))
         with cupy.on_device():
             assert cupy.products.takes(x, y)
-            np.testing.assert_array_equal(cupy.to_numpy(cupy.products(x, y)), a @ b, err_msg=str((m, k, n)))
+            found = cupy.to_numpy(cupy.products(x, y))
+            expected = (a.astype("float64") @ b.astype("float64")).astype(dtype)  # summed exactly, and rounded once
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected, err_msg=str((m, k, n)))
 
 
 @pytest.mark.parametrize(
@@ -602,6 +649,28 @@ def test_what_is_left_to_cupys_product(cupy, a, b, dtypes):
         assert not cupy.products.takes(x, y)
         found = cupy.to_numpy(cupy.multiplied(x, y))
     np.testing.assert_array_equal(found, np.ones(a) @ np.ones(b))
+
+
+@pytest.mark.parametrize("dtypes", [("float16", "float32"), pytest.param(("float32", "bfloat16"), marks=NO_BFLOAT16)])
+def test_products_of_two_dtypes_are_of_the_wider(cupy, dtypes):
+    a, b = (np.arange(1.0, 10).reshape(3, 3).astype(dtype) for dtype in dtypes)
+    given = [cupy.asarray(array) for array in (a, b)]
+    results, program = replayed(cupy, lambda xp, a, b: xp.matmul(a, b), *given)
+    assert program.path == "graph", program.reason
+    for result in results:
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(result, a.astype("float32") @ b.astype("float32"))
+
+
+def test_products_of_half_are_summed_in_float32(cupy):
+    """4096 + 1 is 4096 in float16: one by one, the ones would be lost."""
+    a = np.array([[4096.0, *[1.0] * 64]], "float16")
+    for dtype, expected in (("float16", 4160), ("bfloat16", 4160)):
+        if hasattr(cupy, dtype):
+            x = cupy.asarray(a, dtype)
+            with cupy.on_device():
+                found = cupy.multiplied(x, cupy.ones((65, 1), dtype=getattr(cupy, dtype)))
+            assert float(cupy.to_numpy(found)[0, 0]) == expected
 
 
 def test_tf32_is_used_on_request_alone(emulation):

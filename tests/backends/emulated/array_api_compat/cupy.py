@@ -18,7 +18,7 @@ def _is_function(value):
     return callable(value) and not isinstance(value, type)
 
 
-globals().update(_emulated(np, words.ARRAY_WORDS))
+globals().update(_emulated(np, (*words.ARRAY_WORDS, *words.HALF_DTYPES)))
 # NumPy's own sort upwards only.
 sort, argsort = map(cupy.on_device, (NumpyBackend.sort, NumpyBackend.argsort))
 linalg = SimpleNamespace(**_emulated(np.linalg, words.LINALG))

@@ -65,6 +65,11 @@ class ndarray(np.ndarray):
     def copy(self):
         return on_device(np.copy)(self)
 
+    def astype(self, dtype, copy=True):
+        if not copy and self.dtype == dtype:
+            return self
+        return _word("astype", lambda x: np.ndarray.astype(_plain(x), dtype), (self,), {})
+
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
 
