@@ -1,4 +1,4 @@
-"""Two counts for the process, which tell cheaply that what was planned or recorded has to be looked at again."""
+"""Three counts for the process, which tell cheaply that what was planned or recorded has to be looked at again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import itertools
 _numbers = itertools.count(1)
 _changes = 0
 _moves = 0
+_writes = 0
 
 
 def changes() -> int:
@@ -27,6 +28,11 @@ def moves() -> int:
     return _moves
 
 
+def writes() -> int:
+    """Return a number that grows whenever state is given new values from outside a step."""
+    return _writes
+
+
 def note_change() -> None:
     """Make `changes` grow."""
     global _changes  # one count for the process is the point
@@ -37,3 +43,9 @@ def note_move() -> None:
     """Make `moves` grow, and with it `changes`."""
     global _changes, _moves
     _changes = _moves = next(_numbers)
+
+
+def note_write() -> None:
+    """Make `writes` grow."""
+    global _writes
+    _writes = next(_numbers)

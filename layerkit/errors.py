@@ -23,7 +23,7 @@
         ├── TransferError                     data elsewhere than their model, though transfer="error" forbids a copy
         └── UnsupportedWordError (AttributeError)   a word that is not part of the contract
 
-    NonFiniteWarning (RuntimeWarning)         training goes on, with numbers that are not finite
+    NonFiniteWarning (RuntimeWarning)         training stopped before a step that was not finite
     CaptureWarning (UserWarning)              training goes on, with steps that are run eagerly
     LintWarning (UserWarning)                 what is likely to be a mistake in a model or its data
     MaskWarning (UserWarning)                 a mask ends at a layer that does not hand it on
@@ -121,11 +121,11 @@ class CaptureError(LayerkitError, RuntimeError):
 
 
 class NonFiniteError(LayerkitError, FloatingPointError):
-    """A step gave NaN or infinity, and ``compile(on_nonfinite="error")`` asked for it; it was taken back."""
+    """A step gave NaN or infinity, and ``compile(on_nonfinite="error")`` asked to be told so; it was taken back."""
 
 
 class NonFiniteWarning(RuntimeWarning):
-    """Training goes on, with a loss that is NaN or infinite."""
+    """Training has stopped before a step that gave NaN or infinity."""
 
 
 class CaptureWarning(UserWarning):

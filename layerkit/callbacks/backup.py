@@ -165,7 +165,7 @@ class BackupAndRestore(Restoring):
     def save_now(self, epoch: int, batch: int, *, ended: bool = False, logs: Logs | None = None) -> None:
         """Make a checkpoint, unless that of this moment is made: after so many batches, or at the end of an epoch."""
         moment = epoch, 0 if ended else batch, ended
-        if self._saved == moment:
+        if self._saved == moment or not self.model.run.is_sound():
             return
         self._number += 1
         path = self.backup_dir / f"checkpoint-{self._number:08d}.layerkit"

@@ -131,6 +131,9 @@ class ModelCheckpoint(Callback):
             self._save(None, logs)
 
     def _save(self, batch: int | None, logs: Logs | None) -> None:
+        run = getattr(self.model, "run", None)
+        if run is not None and not run.is_sound():
+            return
         if self.save_best_only and not self._is_best(logs or {}):
             return
         from pathlib import Path  # with what it brings, slow to load

@@ -66,9 +66,14 @@ class Compiled(Layer):
             transfer: what happens to data that lie elsewhere than the model, in `fit`, `evaluate`, `predict`, … or
                 ``model(x)``: "auto" copies them; "warn" does, and says once a call how many bytes; "error" refuses.
                 Predictions, which come to the host, do not count, nor does the loss at an epoch's end.
-            on_nonfinite: what happens where the loss or a weight becomes NaN or infinite in `fit`: "warn" says once
-                where it began, and training goes on; "error" stops, with the weights as they were before that batch;
-                "ignore" does not look.
+            on_nonfinite: what happens where the loss or a weight becomes NaN or infinite in `fit`: "warn" stops there,
+                with weights, optimizer and metrics as they were before that batch, and says where it began: `fit`
+                returns the epochs that were whole. "error" does the same, and raises `NonFiniteError`. "ignore" does
+                not look. To go on without that batch is no choice: of numbers that have grown too large, the next
+                batch has the same, and of a row that is wrong, each epoch. An optimizer that scales the loss leaves
+                such steps out by itself, and there "warn" goes on. Steps are looked at in a hundredth of the time,
+                and taken again to find the one at fault. Up to 256 MiB of state are copied for that, with "error"
+                any number.
             auto_scale_loss: whether the optimizer of a model whose dtype is "mixed_float16" is put into a
                 `LossScaleOptimizer`, unless it has a `loss_scale_factor`.
             lint: whether the first `fit` looks for mistakes: see `lint`.

@@ -142,6 +142,10 @@ class LossScaleOptimizer(Optimizer):
         return self.inner_optimizer.gradient_vectors()
 
     @override
+    def at_risk(self) -> list[State]:
+        return self.inner_optimizer.at_risk()
+
+    @override
     def loss_scale(self, xp: Backend) -> Array | None:
         return self._scale.value
 

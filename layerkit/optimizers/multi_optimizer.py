@@ -187,6 +187,10 @@ class MultiOptimizer(Optimizer):
         return [vector for optimizer in self.optimizers for vector in optimizer.gradient_vectors()]
 
     @override
+    def at_risk(self) -> list[State]:
+        return [state for optimizer in self.optimizers for state in optimizer.at_risk()]
+
+    @override
     def update(self, xp: Backend, finite: Array | None = None) -> None:
         xp.assign_add(self._iterations.value, 1 if finite is None else xp.astype(finite, xp.int64))
         for optimizer in self.optimizers:

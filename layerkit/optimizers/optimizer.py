@@ -7,6 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
+from layerkit.changes import note_write
 from layerkit.checks import check_at_least, check_count, check_flag, check_fraction, check_positive, shown
 from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
@@ -306,6 +307,7 @@ class Optimizer(Configurable):
                         self.xp.assign(variable.value, average)
                         self.xp.assign(average, kept)
             self.averages_in_place = in_place
+            note_write()
 
     def _average_of(self, variable: Variable) -> Array:
         start = self._offsets[variable]
@@ -471,6 +473,11 @@ class Optimizer(Configurable):
     def parameter_vectors(self) -> list[State]:
         """Return the planned parameters, in the same pieces."""
         return [segment.parameters for segment in self._segments]
+
+    def at_risk(self) -> list[State]:
+        """Return what a gradient that is not finite spoils, in as few pieces as there are."""
+        sums = [segment.slots.get("gradient_accumulator") for segment in self._segments]
+        return [*self.parameter_vectors(), *[each for each in sums if each is not None]]
 
     def loss_scale(self, xp: Backend) -> Array | None:
         """Return the number by which the loss is multiplied whose gradients `update` takes; None for 1."""

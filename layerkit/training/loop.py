@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Generator, Iterator, MutableMapping
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,8 +15,8 @@ from layerkit.checks import is_a
 from layerkit.errors import DataError, NotReadyError
 from layerkit.overriding import override
 from layerkit.training.data import ArrayData, BatchData, Rows
-from layerkit.training.guard import WINDOW, FiniteGuard
-from layerkit.training.trouble import FiniteWatch, say_when
+from layerkit.training.guard import FiniteGuard
+from layerkit.training.trouble import say_when
 from layerkit.xp.foreign import brought
 from layerkit.xp.random import stream_key
 
@@ -52,6 +52,11 @@ class BatchLogs(MutableMapping[str, float]):
     def __init__(self, read: Callable[[], dict[str, float]]) -> None:
         self._read: Callable[[], dict[str, float]] | None = read
         self._values: dict[str, float] | None = None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether nobody has seen a loss in it that is not."""
+        return self._values is None or math.isfinite(self._values.get("loss", 0.0))
 
     def expire(self) -> None:
         """Refuse to be read from now on, unless that was done: the totals are about to change."""
@@ -179,9 +184,9 @@ class Batches:
         """How many passes over the data have begun."""
         return self._passes
 
-    def again(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of an earlier pass once more, where that is possible."""
-        return self.data.batches(None if self._order is None else self._order(number))
+    def again(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """Return the batches of an earlier pass once more, from this one on, where that is possible."""
+        return self.data.batches(None if self._order is None else self._order(number), first)
 
     def _ran_out(self, step: int) -> DataError:
         wanted = "at least one batch" if self.steps is None else f"{self.steps} batches"
@@ -265,8 +270,8 @@ def train(
     step.look_again()
     model.stop_training = False
     logs: dict[str, float] = {}
-    watch = FiniteWatch(step, batches)
-    guard = FiniteGuard(step, 1 if follows_batches else WINDOW) if step.on_nonfinite == "error" else None
+    guard = FiniteGuard(step, batches, others=others)
+    run.is_sound = guard.is_sound
     begun, taken = at, 0  # the epoch in which training was cut off
     outer, model.run = model.run, run
     now: int | None = None  # the epoch that is under way,
@@ -291,8 +296,8 @@ def train(
             if others:
                 step.look_again()
             step.plan()
-            if perf_counter() >= watch.due and begun is None:
-                watch.begin_epoch(epoch)
+            if (others or guard.due == 0.0) and guard.begin_epoch(epoch, taken):
+                break
             index = max(taken - 1, 0)
             over = begun is not None and (begun.logs is not None or model.stop_training)
             for index, (x, y, weight) in enumerate(() if over else batches.epoch(taken), taken):
@@ -301,33 +306,38 @@ def train(
                     step.look_again()
                     step.plan()
                     x, y, weight = _here(step, x, y, weight)
-                if guard is not None:
-                    guard.before(x, y, weight)
+                    if guard.is_changed() and guard.look(epoch, index, batches.passes - 1):
+                        break
+                if guard.keeps:
+                    guard.before(epoch, index, x, y, weight)
                 step.train(x, y, weight)
-                if guard is not None:
-                    guard.after(epoch, index)
                 if lookout is not None and index == 0:
                     lookout.first_batch(step.loss_total.result)
                 if follows_batches:
                     batch_logs = BatchLogs(step.logs)
                     callbacks("on_train_batch_end", index, logs=batch_logs)
                     batch_logs.expire()
-                if progress.clock() >= progress.due:
+                    if not batch_logs.is_finite:
+                        guard.due = 0.0
+                now_s = progress.clock()
+                if now_s >= guard.due and guard.look(epoch, index + 1, batches.passes - 1):
+                    break
+                if now_s >= progress.due:
                     progress.draw(index + 1, step.logs)
                 if interrupt.pressed:
-                    if guard is not None:
-                        guard.check(epoch, index)
-                    run.flush(epoch, index + 1)
+                    if not guard.check(epoch, index + 1):
+                        run.flush(epoch, index + 1)
                     interrupt.check()
                 done = index + 1
                 if model.stop_training:
                     break
+            if guard.stopped:
+                break
             done = None
-            if guard is not None:
-                guard.check(epoch, index)
             epoch_logs = step.logs() if begun is None or begun.logs is None else dict(begun.logs)
             begun, taken = None, 0
-            watch.end_epoch(epoch, epoch_logs["loss"])
+            if guard.end_epoch(epoch, index + 1, epoch_logs["loss"], last=epoch + 1 == epochs):
+                break
             if lookout is not None:
                 lookout.first_epoch()
                 lookout = None

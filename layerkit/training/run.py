@@ -8,7 +8,7 @@ from layerkit.errors import ArgumentError
 from layerkit.training.data import ArrayData, BatchData
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from layerkit.training.loop import Batches
 
@@ -65,6 +65,8 @@ class Run:
         """The batches of training, once there are any."""
         self.compiled: Any = None
         """The arguments of `compile` as JSON, where somebody saves."""
+        self.is_sound: Callable[[], bool] = lambda: True
+        """Tells whether what would be saved is finite, where training stops otherwise."""
         self._obstacle = _obstacle(data, "x") or (validation and _obstacle(validation, "validation_data"))
 
     @property

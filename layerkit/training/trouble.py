@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import warnings
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from layerkit.changes import moves
 from layerkit.checks import is_a
-from layerkit.errors import NonFiniteWarning, TrainingStopped
+from layerkit.errors import TrainingStopped
 from layerkit.nested import are_shapes, leaves, shape_of
-from layerkit.program import users_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from layerkit.layers import Layer
-    from layerkit.training.loop import Batches
     from layerkit.training.step import Step
     from layerkit.xp import Backend, Variable
 
@@ -92,117 +87,38 @@ def intercepted(layers: Iterable[Any], method: str, around: Callable[[Any, Pass]
             layer.__dict__[method] = function
 
 
-# The share of a run's time, and the bytes, that copies of state may take.
-SHARE = 0.01
-LARGEST = 2**28
-
-
-class FiniteWatch:
-    """Finds where a number stopped being finite, without looking at any number as long as all is well.
-
-    The loss is read at an epoch's end, as it is anyway. Where it is NaN or infinite, the epoch is taken again, from a
-    copy of the state at its start and with the same batches, while all that passes between layers is looked at. Then
-    the state is put back, and training goes on as it would have. Copies are taken as often as a hundredth of the time
-    allows; of an iterable, which may not yield the same again, and of very large models, none is taken. Where the same
-    training does not come out again, because of what callbacks did, the weights as they are now are named instead.
-
-    Args:
-        step: what is done to a batch.
-        batches: what is trained on.
-    """
-
-    def __init__(self, step: Step, batches: Batches) -> None:
-        self._step, self._batches = step, batches
-        idle = step.on_nonfinite != "warn"
-        self._warned = idle
-        self.due = math.inf if idle else 0.0
-        """The time of the next copy."""
-        self._copy: Copy | None = None
-        self._of = 0, 0  # the epoch at whose start the copy was taken, and the number of its pass
-        self._losses: list[float] = []  # of the epochs since
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Keep the state for later; to be called when it is due."""
-        began = perf_counter()
-        if self._copy is None or self._copy.stale:
-            variables = [*self._step.model.variables, *self._step.optimizer.variables]
-            large = sum(variable.size for variable in variables) * 8 > LARGEST
-            if large or not self._batches.repeatable:
-                self.due = math.inf
-                return
-            self._copy = Copy(variables)
-        else:
-            self._copy.take()
-        self._of, self._losses = (epoch, self._batches.passes), []
-        ended = perf_counter()
-        self.due = ended + (ended - began) / SHARE
-
-    def end_epoch(self, epoch: int, loss: float) -> None:
-        """Warn, once, if the loss is not finite."""
-        if math.isfinite(loss) or self._warned:
-            self._losses.append(loss)
-            return
-        self._warned = True
-        self.due = math.inf
-        where = self._found(epoch) or self._state_now()
-        self._copy = None
-        warnings.warn(
-            f"fit: the loss must be finite. Received: loss={loss} in epoch {epoch + 1}. {where} "
-            f"A smaller learning rate, or global_clipnorm in the optimizer, often helps.",
-            NonFiniteWarning,
-            stacklevel=users_frame()[1] + 1,
-        )
-
-    def _state_now(self) -> str:
-        named = [repr(name) for name, weight in self._step.model.named_weights().items() if not is_finite(weight)]
-        if not named:
-            return "All weights are finite still."
-        return f"Not finite now: {', '.join(named)}."
-
-    def _found(self, last: int) -> str | None:
-        """Train again from the copy on, and tell where it began; None if it cannot be told."""
-        step, copy = self._step, self._copy
-        if copy is None or copy.stale:
-            return None
-        metrics = [variable for metric in step.all_metrics for variable in metric.variables]
-        now = Copy([*copy.variables, *metrics])
-        rate = step.optimizer.get_config().get("learning_rate")  # a number, or a schedule
-        try:
-            copy.put_back()
-            if self._of[0] != last and step.optimizer.get_config().get("learning_rate") != rate:
-                return None  # a callback has changed it in between, who knows when
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # NumPy's, which have been shown the first time
-                return self._retrained(last)
-        finally:
-            now.put_back()
-
-    def _retrained(self, last: int) -> str | None:
-        step, xp = self._step, self._step.model.xp
-        first, number = self._of
-        for name, weight in step.model.named_weights().items():
-            if not is_finite(weight):
-                return f"{name} was not finite before epoch {first + 1}."
-        lookout = Lookout(step)
-        for epoch in range(first, last + 1):
-            step.reset()
-            for batch, arrays in enumerate(self._batches.again(number + epoch - first)):
-                with xp.on_device(), lookout.watching():
-                    step.train(*arrays, eagerly=True)
-                if lookout.harm:
-                    return f"It began in batch {batch + 1} of epoch {epoch + 1}: {lookout.seen[0]} is not finite."
-            if epoch < last and step.logs()["loss"] != self._losses[epoch - first]:
-                return None  # it was another training: a callback has written to the weights, or a layer is not pure
-        return None
-
-
 class Copy:
     """A copy of state, beside it on its device."""
 
     def __init__(self, variables: Iterable[Variable]) -> None:
         self.variables = list(variables)
-        self._arrays = [variable.xp.state(variable.array, variable.dtype) for variable in self.variables]
+        self._arrays: list[Any] = [None] * len(self.variables)
+        self._pieces: list[tuple[Backend, Any, Any]] = []  # what is copied at once: state, and its copy
+        for flat, indices in self._laid_side_by_side():
+            xp, dtype = self.variables[indices[0]].xp, self.variables[indices[0]].dtype
+            kept = xp.state(flat, dtype)
+            self._pieces.append((xp, flat, kept))
+            for index in indices:
+                variable = self.variables[index]
+                start = variable.offset
+                self._arrays[index] = xp.view(kept, start, start + variable.size, variable.shape)
+        for index, variable in enumerate(self.variables):
+            if self._arrays[index] is None:
+                self._arrays[index] = variable.xp.state(variable.array, variable.dtype)
+                self._pieces.append((variable.xp, variable.array, self._arrays[index]))
         self._made = moves()
+
+    def _laid_side_by_side(self) -> list[tuple[Any, list[int]]]:
+        """Return flat arrays, and the variables that lie in each, where these are all of it."""
+        flats: dict[int, tuple[Any, dict[int, int]]] = {}
+        for index, variable in enumerate(self.variables):
+            if variable.flat is not None:
+                flats.setdefault(id(variable.flat), (variable.flat, {}))[1].setdefault(variable.offset, index)
+        found: list[tuple[Any, list[int]]] = []
+        for flat, by_offset in flats.values():
+            if sum(self.variables[index].size for index in by_offset.values()) == flat.shape[0]:
+                found.append((flat, list(by_offset.values())))
+        return found
 
     @property
     def stale(self) -> bool:
@@ -211,13 +127,13 @@ class Copy:
 
     def take(self) -> None:
         """Copy the state as it is now, once more."""
-        for variable, array in zip(self.variables, self._arrays, strict=True):
-            variable.xp.assign(array, variable.array)
+        for xp, array, kept in self._pieces:
+            xp.assign(kept, array)
 
     def put_back(self) -> None:
         """Make the state what it was."""
-        for variable, array in zip(self.variables, self._arrays, strict=True):
-            variable.xp.assign(variable.array, array)
+        for xp, array, kept in self._pieces:
+            xp.assign(array, kept)
 
     def swap(self) -> None:
         """Exchange state and copy."""

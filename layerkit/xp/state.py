@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from layerkit.changes import changes as changes
-from layerkit.changes import note_change, note_move
+from layerkit.changes import note_change, note_move, note_write
 from layerkit.checks import check_name
 from layerkit.errors import ShapeError
 from layerkit.names import nearest
@@ -218,6 +218,7 @@ class Variable(State):
         """Write new values: see `converted`."""
         self.make()
         self.xp.assign(self._array, self.converted(value))
+        note_write()
 
     def make(self) -> None:
         """Have state of its own from now on, if it was made lazily."""
@@ -227,10 +228,12 @@ class Variable(State):
     def assign_add(self, value: Any) -> None:
         """Add to the values: see `converted`."""
         self.xp.assign_add(self._array, self.converted(value))
+        note_write()
 
     def assign_sub(self, value: Any) -> None:
         """Subtract from the values: see `converted`."""
         self.xp.assign_add(self._array, -self.converted(value))
+        note_write()
 
     def move(self, xp: Backend) -> None:
         """Move to another backend, out of any flat array."""

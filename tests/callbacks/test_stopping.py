@@ -197,7 +197,7 @@ def test_training_ends_after_the_batch_whose_loss_is_not_finite(
 ) -> None:
     batches: list[int] = []
     model = diverging(xp)
-    with pytest.warns(NonFiniteWarning, match=r"It began in batch 2 of epoch 1: the loss mean_squared_error "):
+    with pytest.warns(NonFiniteWarning, match=r" in batch 2 of epoch 1; the loss mean_squared_error "):
         history = model.fit(
             np.ones((6, 2)) * 100,
             np.zeros((6, 1)),
@@ -207,8 +207,8 @@ def test_training_ends_after_the_batch_whose_loss_is_not_finite(
             callbacks=[TerminateOnNaN(), LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(batch))],
         )
     assert batches == [0, 1]
-    assert history.epoch == [0]
-    assert not math.isfinite(history.history["loss"][0])
+    assert history.epoch == []
+    assert model.optimizer.iterations == 1
     assert capsys.readouterr().out == "Batch 1: Invalid loss, terminating training\n"
 
 

@@ -382,7 +382,7 @@ def test_a_number_that_is_not_finite_is_found_among_several():
             return left, xp.where(right < 0.0, xp.nan, right)
 
     model = model_of(Overflows(), Gate(), Dense(1))
-    with pytest.warns(NonFiniteWarning, match=r"It began in batch 1 of epoch 1: the output of overflows \(Overflows\)"):
+    with pytest.warns(NonFiniteWarning, match=r" in batch 1 of epoch 1; the output of overflows \(Overflows\)"):
         model.fit(np.hstack([A, np.where(A > 0.0, 0.0, -1.0)]), DY[:, :1], epochs=1, batch_size=5, verbose=0)
 
 
