@@ -83,6 +83,26 @@ def _vecdot(xp: Any, x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     return xp.sum((xp.conj(x1) if complex_numbers else x1) * x2, axis=axis)
 
 
+def _tensordot(xp: Any, x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    """Return a sum over axes of two arrays as one product of matrices."""
+    if isinstance(axes, int):
+        axes = range(x1.ndim - axes, x1.ndim), range(axes)
+    first, second = (tuple([axis % x.ndim for axis in each]) for x, each in zip((x1, x2), axes, strict=True))
+    rows, columns = ([n for n in range(x.ndim) if n not in each] for x, each in ((x1, first), (x2, second)))
+    summed = math.prod(x1.shape[n] for n in first)
+    a = xp.reshape(xp.permute_dims(x1, (*rows, *first)), (math.prod(x1.shape[n] for n in rows), summed))
+    b = xp.reshape(xp.permute_dims(x2, (*second, *columns)), (summed, math.prod(x2.shape[n] for n in columns)))
+    return xp.reshape(xp.matmul(a, b), (*[x1.shape[n] for n in rows], *[x2.shape[n] for n in columns]))
+
+
+# What CuPy asks of cuBLAS, as words that a CUDA graph can hold.
+_PRODUCTS = {
+    f"{group}{word}": function
+    for group in ("", "linalg.")
+    for word, function in (("vecdot", _vecdot), ("tensordot", _tensordot))
+}
+
+
 class CupyBackend(Backend):
     """CuPy on one CUDA device: ``"cupy:1"`` is the second; ``"cupy"`` is ``"cupy:0"``.
 
@@ -98,7 +118,7 @@ class CupyBackend(Backend):
     expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {
         word: getattr(reference, word)
         for word in ("linear", "linear_grad", "softmax", "log_softmax", "one_hot", "einsum")
-    } | {"mean": _mean, "vecdot": _vecdot}
+    } | {"mean": _mean, **_PRODUCTS}
 
     # One kernel each, where the references take several. exp(-x) may overflow to inf, whose reciprocal is right: 0.
     sigmoid: Any = staticmethod(special.expit)

@@ -9,8 +9,10 @@ directly: five functions, declared as its header cublas_api.h declares them.
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from importlib import import_module
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -99,31 +101,33 @@ class Products:
             raise RuntimeError(f"{name} returned the status {status}")
 
     def takes(self, a: Any, b: Any) -> bool:
-        """Tell whether this is a product of matrices, or of stacks of as many, that cuBLAS has."""
-        return (
-            a.dtype == b.dtype
-            and a.dtype.name in _KINDS
-            and a.size > 0
-            and b.size > 0
-            and a.ndim >= 1
-            and (b.ndim in (1, 2) or (a.ndim == b.ndim >= 3 and a.shape[:-2] == b.shape[:-2]))
-            and max(a.size, b.size, a.size // a.shape[-1] * (b.shape[-1] if b.ndim > 1 else 1)) < LARGEST
-        )
+        """Tell whether this is a product of matrices, or of stacks of them, that cuBLAS has."""
+        if a.dtype != b.dtype or a.dtype.name not in _KINDS or 0 in (a.size, b.size, a.ndim, b.ndim):
+            return False
+        stack = _stack(a, b)
+        if stack is None or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+            return False
+        rows, columns = a.shape[-2] if a.ndim > 1 else 1, b.shape[-1] if b.ndim > 1 else 1
+        return math.prod(stack) * max(rows * columns, rows * a.shape[-1], a.shape[-1] * columns) < LARGEST
 
     def __call__(self, a: Any, b: Any, precision: str = "float32", out: Any = None) -> Any:
         """Return ``a @ b``, where `takes` says that it can be had; written into `out`, row by row, if that is given.
 
         Shapes:
-            a: (..., m, k). b: (k, n), or (..., k, n). result: (..., m, n). Where b is (k,), the result is (..., m).
+            a: (..., m, k), or (k,). b: (..., k, n), or (k,). result: (..., m, n), without the axis that one lacks. What
+            stands before the matrices is broadcast.
         """
-        right = b if b.ndim > 1 else b.reshape(-1, 1)
-        stack = a.shape[:-2] if b.ndim > 2 else ()
-        rows = a.reshape(*stack, -1, a.shape[-1])  # no copy, unless their rows do not lie in one distance
+        left, right = (a if a.ndim > 1 else a.reshape(1, -1)), (b if b.ndim > 1 else b.reshape(-1, 1))
+        stack = _stack(a, b) or ()
+        if right.ndim > 2 and left.shape[:-2] != right.shape[:-2]:
+            left, right = (cupy.broadcast_to(each, (*stack, *each.shape[-2:])) for each in (left, right))
         if out is None:
-            out = cupy.empty((*a.shape[:-1], *(b.shape[-1:] if b.ndim > 1 else ())), dtype=a.dtype)
-        result = out.reshape(*stack, -1, right.shape[-1])
+            out = cupy.empty((*stack, *a.shape[-2:-1], *(right.shape[-1:] if b.ndim > 1 else ())), dtype=a.dtype)
+        # Matrices that all meet one are one matrix. To reshape is no copy, unless rows do not lie in one distance.
+        stack = stack if right.ndim > 2 else ()
+        rows, result = left.reshape(*stack, -1, left.shape[-1]), out.reshape(*stack, -1, right.shape[-1])
         if stack:
-            rows, right, result = (array.reshape(-1, *array.shape[-2:]) for array in (rows, b, result))
+            rows, right, result = (array.reshape(-1, *array.shape[-2:]) for array in (rows, right, result))
         self._multiply(_as_columns(rows), _as_columns(right), result, precision)
         return out
 
@@ -150,6 +154,14 @@ class Products:
         self._check("cublasSetWorkspace_v2", self._handle, self._workspace.data.ptr, WORKSPACE)
         shape = [b.transposed, a.transposed, n, m, a.array.shape[-1]]
         self._check(name, self._handle, *shape, addresses[0], *left, *right, addresses[1], *result, *tail)
+
+
+def _stack(a: Any, b: Any) -> tuple[int, ...] | None:
+    """Return the shape that stacks of matrices have together; None if they do not fit."""
+    pairs = list(zip_longest(a.shape[-3::-1], b.shape[-3::-1], fillvalue=1))[::-1]
+    if any(one != other and 1 not in (one, other) for one, other in pairs):
+        return None
+    return tuple([max(pair) for pair in pairs])
 
 
 def _as_columns(array: Any) -> Matrices:

@@ -56,6 +56,7 @@ CALLS = {
     "cupy.asarray": [((...,), {"dtype": ...})],
     "cupy.ascontiguousarray": [(...,)],
     "cupy.asnumpy": [(...,)],
+    "cupy.broadcast_to": [(..., ...)],
     "cupy.copyto": [(..., ...)],
     "cupy.cuda.Device": [(), (...,)],
     "cupy.cuda.MemoryPool": [()],

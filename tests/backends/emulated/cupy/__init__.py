@@ -307,6 +307,7 @@ class cuda:
 
 
 add, ascontiguousarray, einsum, matmul = map(on_device, (np.add, np.ascontiguousarray, np.einsum, np.matmul))
+broadcast_to = on_device(np.broadcast_to)
 max, min, sum = map(on_device, (np.max, np.min, np.sum))  # noqa: A001 - CuPy's names
 _pools = [MemoryPool()]
 get_default_memory_pool = functools.partial(_pools.__getitem__, 0)
