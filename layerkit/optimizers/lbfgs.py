@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from layerkit.xp.backend import Array, Backend
 
+_LONGEST_HISTORY = 1000
+
 
 class LBFGS(Optimizer):
     """Limited-memory BFGS: for small networks and smooth losses, all rows at once (Liu and Nocedal, Math. Prog. 1989).
@@ -30,7 +32,7 @@ class LBFGS(Optimizer):
     Args:
         learning_rate: the first t that is tried, above 0; of the very first step, it is divided by the sum of ``|g|``
             where that is above 1.
-        history_size: how many pairs are kept.
+        history_size: how many pairs are kept, at most 1000.
         max_evaluations: how often loss and gradient are computed in one step, at most.
         name: by default "lbfgs".
 
@@ -49,6 +51,10 @@ class LBFGS(Optimizer):
     ) -> None:
         super().__init__(learning_rate, name=name or "lbfgs")
         self.history_size = check_count(self.name, 1, history_size=history_size)
+        if history_size > _LONGEST_HISTORY:  # also of a file, which so could ask for any number of vectors
+            raise ArgumentError(
+                f"{self.name}: history_size must be at most {_LONGEST_HISTORY}. Received: history_size={history_size}"
+            )
         self.max_evaluations = check_count(self.name, 2, max_evaluations=max_evaluations)
         # How many there were so far; each is kept at the place of its number.
         self._pairs = Variable(0, "int64", "pairs", trainable=False, xp=self.xp)

@@ -81,6 +81,10 @@ class LossScaleOptimizer(Optimizer):
             "name": self.name,
         }
 
+    @override
+    def parts(self) -> list[Optimizer]:
+        return [self, *self.inner_optimizer.parts()]
+
     @property
     @override
     def learning_rate(self) -> Any:

@@ -127,6 +127,10 @@ class MultiOptimizer(Optimizer):
     def get_config(self) -> dict[str, Any]:
         return {"optimizer_map": self.optimizer_map, "name": self.name}
 
+    @override
+    def parts(self) -> list[Optimizer]:
+        return [self, *self.optimizers]
+
     @property
     @override
     def learning_rate(self) -> Any:

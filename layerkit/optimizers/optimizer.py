@@ -17,10 +17,13 @@ from layerkit.xp.registry import backend
 from layerkit.xp.state import State, Stretch, Variable, move, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from layerkit.optimizers.schedules import LearningRateSchedule
     from layerkit.xp.backend import Array, Backend
+
+
+_PLAIN = (bool, int, float, str)
 
 
 class OptimizerArguments(TypedDict, total=False):
@@ -129,6 +132,7 @@ class Optimizer(Configurable):
         self._learning_rate = Variable(0.0, "float64", "learning_rate", trainable=False, xp=self.xp)
         self._schedule: LearningRateSchedule | None = None
         self._set_rate(learning_rate)
+        self._first_schedule = self._schedule
         self._iterations = Variable(0, "int64", "iterations", trainable=False, xp=self.xp)
         self.loss = Variable(0.0, "float64", "loss", trainable=False, xp=self.xp)
         """Where the step puts the loss, for an optimizer that searches."""
@@ -219,6 +223,29 @@ class Optimizer(Configurable):
     @override
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "learning_rate": self._schedule or self.learning_rate}
+
+    def parts(self) -> list[Optimizer]:
+        """Return the optimizers that it is made of, itself first."""
+        return [self]
+
+    def settings(self) -> dict[str, Any]:
+        """Return those arguments of the constructor that are plain values, as they are now: they may be set any time.
+
+        With `learning_rate`, where it was set to another schedule: to that, and to None for a number, which is state.
+        """
+        now = {name: self.__dict__.get(name) for name in self.get_config() if name in self.__dict__ and name != "name"}
+        changed = {} if self._schedule is self._first_schedule else {"learning_rate": self._schedule}
+        return {name: value for name, value in now.items() if value is None or type(value) in _PLAIN} | changed
+
+    def set_settings(self, settings: Mapping[str, Any]) -> None:
+        """Set what `settings` returned, of an optimizer that was made as this one."""
+        for name, value in settings.items():
+            if name != "learning_rate":
+                setattr(self, name, value)
+            elif value is None:  # by way of a number, which will be read
+                self._schedule = None
+            else:
+                self._set_rate(value)
 
     @property
     def learning_rate(self) -> Any:

@@ -229,7 +229,7 @@ def read(contents: Contents, custom: Mapping[str, Any], target: Backend, *, comp
             model = _architecture(contents.json(MODEL[0]), contents.place.within(MODEL[0]), custom, compiles=compiles)
             _read_weights(model, header, contents, place)
             if contents.has_training:
-                _told(contents).restore(model, model.step if compiles else None)
+                _told(contents, custom).restore(model, model.step if compiles else None)
     finally:
         awaiting.reset(token)
     return model
@@ -319,15 +319,16 @@ def _read_weights(model: Any, header: Mapping[str, Tensor], contents: Contents, 
             variables[name].assign(contents.fetch(MODEL[1])(header[name]))
 
 
-def _told(contents: Contents) -> state.Told:
+def _told(contents: Contents, custom: Mapping[str, Any]) -> state.Told:
     place = contents.place.within(TRAINING[0])
-    return state.Told(contents.json(TRAINING[0]), place, contents.header[TRAINING[1]], contents.fetch(TRAINING[1]))
+    arrays, fetch = contents.header[TRAINING[1]], contents.fetch(TRAINING[1])
+    return state.Told(contents.json(TRAINING[0]), place, arrays, fetch, custom)
 
 
 def _checkpoint(contents: Contents) -> tuple[state.Told, Position]:
     if not contents.has_training:
         raise contents.place.wrong("must be a checkpoint", "a model without the state of training")
-    told = _told(contents)
+    told = _told(contents, {})
     if told.position is None:
         raise told.place.at("position").wrong("must tell where training stood", None)
     return told, told.position

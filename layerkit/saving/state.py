@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from layerkit.optimizers import Optimizer
     from layerkit.saving.place import Place
     from layerkit.training.step import Step
     from layerkit.xp import Variable
@@ -66,8 +67,12 @@ def _numbered(prefix: str, variables: Iterable[Variable]) -> dict[str, Variable]
     return {f"{prefix}/{index}": variable for index, variable in enumerate(variables)}
 
 
-def describe(model: Any, step: Step | None) -> tuple[dict[str, Any], dict[str, Source]]:
-    """Return what is known of training as JSON, and its arrays."""
+def describe(
+    model: Any, step: Step | None, carried: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Source]]:
+    """Return what is known of training as JSON, and its arrays; `carried` as `Encoder` has it."""
+    if step is not None and step.optimizer.built:
+        step.optimizer.build(step.optimizer.parameters)  # a momentum that was set just now has its slot
     arrays = sources(training(model, step))
     optimizer = None
     if step is not None and step.optimizer.built:
@@ -79,7 +84,12 @@ def describe(model: Any, step: Step | None) -> tuple[dict[str, Any], dict[str, S
                 f"save: the optimizer must serve the weights of this model alone. Received: one that serves "
                 f"{strange[0]!r} too. Give each model an optimizer of its own, or save with include_optimizer=False."
             )
-        optimizer = {"parameters": [known[variable] for variable in parameters]}
+        encoder = Encoder(carried)
+        settings = [
+            [[name, encoder.encode(value, f"optimizer.{name}")] for name, value in part.settings().items()]
+            for part in step.optimizer.parts()
+        ]
+        optimizer = {"parameters": [known[variable] for variable in parameters], "settings": settings}
     shapes = None if step is None else step.shapes
     told = {
         "shuffles": model.shuffles,
@@ -112,13 +122,20 @@ class Told:
         place: where it stands.
         arrays: what the header of its arrays lists.
         fetch: reads one of them.
+        custom: the custom objects that the caller gives, by name.
     """
 
     KEYS = ("shuffles", "streams", "optimizer", "metrics", "history", "position")
 
     def __init__(
-        self, value: Any, place: Place, arrays: Mapping[str, Tensor], fetch: Callable[[Tensor], NDArray[Any]]
+        self,
+        value: Any,
+        place: Place,
+        arrays: Mapping[str, Tensor],
+        fetch: Callable[[Tensor], NDArray[Any]],
+        custom: Mapping[str, Any],
     ) -> None:
+        self._custom = custom
         self._fields = document.check_object(value, place, self.KEYS)
         self.place, self.arrays, self.fetch = place, arrays, fetch
         self.shuffles = document.check_integer(self._fields["shuffles"], place.at("shuffles"))
@@ -162,14 +179,43 @@ class Told:
             return
         known = weights(model)
         parameters: list[Variable] = []
-        listed = document.check_list(document.check_object(told, place, ("parameters",))["parameters"], place)
-        for index, name in enumerate(listed):
+        fields = document.check_object(told, place, ("parameters", "settings"))
+        for index, name in enumerate(document.check_list(fields["parameters"], place.at("parameters"))):
             here = place.at("parameters").at(index)
             variable = known.pop(document.check_text(name, here), None)
             if variable is None:
                 raise here.wrong("must be the name of a weight, each once", name)
             parameters.append(variable)
         step.optimizer.build(parameters)
+        self._set(step.optimizer.parts(), fields["settings"], place.at("settings"))
+        step.optimizer.build(parameters)  # with the slots that these settings ask for
+
+    def _set(self, optimizers: list[Optimizer], told: Any, place: Place) -> None:
+        """Give optimizers the settings that they had."""
+        if len(document.check_list(told, place)) != len(optimizers):
+            raise place.wrong(f"must be those of {len(optimizers)} optimizers", len(told))
+        decoder = Decoder(self._custom)
+        for index, (optimizer, pairs) in enumerate(zip(optimizers, told, strict=True)):
+            here, known = place.at(index), optimizer.settings()
+            settings: dict[str, Any] = {}
+            for number, pair in enumerate(document.check_list(pairs, here)):
+                at = here.at(number)
+                if len(document.check_list(pair, at)) != 2:
+                    raise at.wrong("must be a name and a value", pair)
+                name = document.check_text(pair[0], at)
+                if name not in known and name != "learning_rate":
+                    raise at.wrong(f"must be a setting, {', '.join((*known, 'learning_rate'))}", name)
+                value = decoder.decode(pair[1], at)
+                if name == "learning_rate" or value != known[name]:
+                    settings[name] = value
+            given = {name: value for name, value in settings.items() if value is not None or name != "learning_rate"}
+            try:
+                if given:
+                    type(optimizer).from_config({**optimizer.get_config(), **given})
+                optimizer.set_settings(settings)
+            except Exception as error:
+                name = type(optimizer).__name__
+                raise here.wrong(f"must be what {name} takes", f"{type(error).__name__}: {error}") from error
 
     def _make_metrics(self, step: Step, told: Any, place: Place) -> None:
         if told is None:

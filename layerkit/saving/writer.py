@@ -114,7 +114,7 @@ def describe(model: Any, step: Step | None, encoder: Encoder, *, training: bool)
     weights = tensors.Image(state.sources(state.weights(model)))
     parts: list[Part] = [(MODEL[0], len(told), [told]), (MODEL[1], weights.size, weights.chunks())]
     if training:
-        parts += _training(*state.describe(model, step))
+        parts += _training(*state.describe(model, step, encoder.carried))
     return parts
 
 

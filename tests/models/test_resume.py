@@ -379,3 +379,79 @@ def test_what_was_compiled_with_a_lambda_is_restored_but_not_resumed(tmp_path: P
 
 def test_it_is_public() -> None:
     assert layerkit.resume is layerkit.models.resume is resume
+
+
+# What is set by hand.
+
+
+class SetsByHand(Callback):
+    """Changes the optimizer in the second epoch; told of it again where training is resumed, it has no say any more."""
+
+    def __init__(self, change: Any) -> None:
+        self.change = change
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.model.optimizer.iterations == STEPS + 2:
+            self.change(self.model.optimizer)
+
+
+def set_momentum(optimizer: Any) -> None:
+    optimizer.momentum = 0.5
+
+
+def set_inner(optimizer: Any) -> None:
+    optimizer.inner_optimizer.momentum = 0.0
+    optimizer.dynamic_growth_steps = 3
+
+
+def set_beta(optimizer: Any) -> None:
+    optimizer.beta_1, optimizer.amsgrad, optimizer.weight_decay = 0.5, True, 0.01
+
+
+def set_schedule(optimizer: Any) -> None:
+    optimizer.learning_rate = CosineDecay(0.05, 30)
+
+
+def set_number(optimizer: Any) -> None:
+    optimizer.learning_rate = 0.02
+
+
+def set_one_of_several(optimizer: Any) -> None:
+    optimizer.optimizers[0].momentum = 0.3
+
+
+BY_HAND: dict[str, tuple[Any, Any]] = {
+    "a momentum, where there was none": (lambda: SGD(0.05), set_momentum),
+    "another momentum": (lambda: SGD(0.05, momentum=0.9), set_momentum),
+    "an inner optimizer": (lambda: LossScaleOptimizer(SGD(0.05, momentum=0.9)), set_inner),
+    "several": (lambda: Adam(0.01), set_beta),
+    "a schedule": (lambda: SGD(0.05), set_schedule),
+    "a number in place of a schedule": (lambda: SGD(CosineDecay(0.05, 30)), set_number),
+    "one of several optimizers": (
+        lambda: optimizers.MultiOptimizer(optimizers.OptimizerMap(Adam(0.01), {"dense/kernel": SGD(0.05)})),
+        set_one_of_several,
+    ),
+}
+
+
+def settings(model: Sequential) -> list[Any]:
+    """What is set of each optimizer."""
+    found = [(name, value) for part in model.optimizer.parts() for name, value in part.settings().items()]
+    return [(name, value.get_config() if hasattr(value, "get_config") else value) for name, value in found]
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("after", [STEPS + 3, 2 * STEPS + 1])  # just set; and later
+def test_what_was_set_by_hand_is_as_it_was(name: str, after: int, tmp_path: Path) -> None:
+    make, change = BY_HAND[name]
+    expected = fit(compiled(make()), SetsByHand(change))
+    backup = BackupAndRestore(tmp_path, save_freq=1, delete_checkpoint=False)
+    cut_off(compiled(make()), after, SetsByHand(change), backup)
+    resumed = resume(tmp_path, X, Y, callbacks=[SetsByHand(lambda optimizer: None)])
+    assert_same(resumed, expected)
+    assert settings(resumed) == settings(expected) != settings(compiled(make()))
+    expected.save(tmp_path / "whole.layerkit")
+    twin = layerkit.load_model(tmp_path / "whole.layerkit")
+    for model in (twin, expected):
+        fit(model, epochs=1)
+    assert_same(twin, expected)

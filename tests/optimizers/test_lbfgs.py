@@ -205,6 +205,10 @@ def test_what_is_refused():
             "lbfgs: history_size must be an integer of at least 1. Received: history_size=0",
         ),
         (
+            lambda: LBFGS(history_size=1001),
+            "lbfgs: history_size must be at most 1000. Received: history_size=1001",
+        ),
+        (
             lambda: LBFGS(max_evaluations=1),
             "lbfgs: max_evaluations must be an integer of at least 2. Received: max_evaluations=1",
         ),

@@ -133,6 +133,9 @@ BOMBS: dict[str, Callable[[bytes], bytes]] = {
     "metrics: a billion thresholds": _metric("metrics.AUC", num_thresholds=10**9),
     "metrics: a million classes": _metric("metrics.MeanIoU", num_classes=10**6),
     "metrics: 65,536 times 65,536 classes": _metric("metrics.MeanIoU", num_classes=2**16),
+    "optimizers: 60 million vectors": _changed(
+        lambda value: value["compile"].update(optimizer=_made("optimizers.LBFGS", history_size=3 * 10**7))
+    ),
     "header: a length of 2**63": _weights(files.safetensors({}, length=2**63)),
     "header: 50 MB of it": _weights(files.safetensors(b" " * 50 * MIB)),
     "header: a tensor of 2**60 numbers": _header(lambda header: header["out/bias"].update(shape=[2**30, 2**30])),

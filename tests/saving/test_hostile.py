@@ -18,7 +18,7 @@ from layerkit import load_model
 from layerkit.errors import ModelFormatError
 from layerkit.saving import archive
 from layerkit.saving.place import Place
-from tests.saving import bombs, files, fuzz
+from tests.saving import bombs, files, fuzz, greedy
 
 FOLDER = Path(layerkit.saving.__file__).parent
 
@@ -258,6 +258,29 @@ def test_an_architecture_that_makes_no_model(name: str, good: bytes, tmp_path: P
         assert message.startswith(f"architecture.json: {sentence}")
 
 
+SETTINGS: dict[str, tuple[Any, str]] = {
+    "of none": (["built", 1], "$.optimizer.settings[0][13] must be a setting, beta_1, "),
+    "no name": ([["beta_1"], 1], "$.optimizer.settings[0][13] must be text. Received: ['beta_1']"),
+    "no pair": ("beta_1", "$.optimizer.settings[0][13] must be a list. Received: beta_1"),
+    "out of range": (
+        ["beta_1", 7],
+        "$.optimizer.settings[0] must be what Adam takes. Received: ArgumentError: Adam: beta_1 must be from 0 to",
+    ),
+    "a class": (["learning_rate", {"type": "layers.Dense"}], "$.optimizer.settings[0] must be what Adam takes. Re"),
+    "of others": (
+        ["learning_rate", {"custom": "custom.f"}],
+        "$.optimizer.settings[0][13].custom must be among the custom objects that the caller gives. ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_that_no_optimizer_has(name: str, good: bytes, tmp_path: Path) -> None:
+    added, sentence = SETTINGS[name]
+    change = files.with_json(good, "training.json", lambda value: value["optimizer"]["settings"][0].append(added))
+    assert refusal(change, tmp_path).startswith(f"training.json: {sentence}")
+
+
 # What others fell for. Each file names something that would leave a mark, if it were run, loaded or opened.
 
 
@@ -357,6 +380,13 @@ def test_mutants_are_accepted_or_refused_and_run_nothing() -> None:
     assert totals["bad"] == {}
     assert sum(totals["outcomes"].values()) == 400
     assert totals["grown_MiB"] < 32
+
+
+def test_no_number_of_a_class_is_paid_for_by_the_reader() -> None:
+    """Not timed; the long form: python -m tests.saving.greedy."""
+    count, wrong = greedy.judged(first=40, step=150)
+    assert count >= 40
+    assert [each for each in wrong if "accepted" not in each and "refused" not in each] == []
 
 
 def test_every_flipped_bit_is_noticed() -> None:
