@@ -37,7 +37,10 @@ class Restoring(Callback):
         Returns:
             Where training goes on; None at the beginning.
         """
-        raise NotImplementedError
+        raise ArgumentError(
+            f"{type(self).__name__}: a callback that restores must define restore(self, model, run, epochs). "
+            f"Received: none. See BackupAndRestore for an example."
+        )
 
 
 class BackupAndRestore(Restoring):

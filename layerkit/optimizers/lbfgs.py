@@ -119,6 +119,7 @@ class LBFGS(Optimizer):
                 evaluate()
                 self.update(xp)
                 self.search(evaluate)
+                self.constrain(xp)
             evaluate()
         return self._read(self.loss.value)
 

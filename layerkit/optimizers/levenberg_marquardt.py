@@ -185,6 +185,7 @@ class LevenbergMarquardt(Optimizer):
             for _ in range(steps):
                 self.update(xp)
                 self.search(evaluate, linearize)
+                self.constrain(xp)
                 if self.converged is not None:
                     break
             evaluate()

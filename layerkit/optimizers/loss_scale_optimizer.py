@@ -172,6 +172,10 @@ class LossScaleOptimizer(Optimizer):
         xp.assign(scale, xp.where(finite, xp.where(grown, larger, scale), scale * 0.5))
 
     @override
+    def constrain(self, xp: Backend) -> None:
+        self.inner_optimizer.constrain(xp)
+
+    @override
     def exclude_from_weight_decay(
         self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
     ) -> None:

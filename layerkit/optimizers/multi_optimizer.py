@@ -201,6 +201,11 @@ class MultiOptimizer(Optimizer):
             optimizer.update(xp, finite)
 
     @override
+    def constrain(self, xp: Backend) -> None:
+        for optimizer in self.optimizers:
+            optimizer.constrain(xp)
+
+    @override
     def exclude_from_weight_decay(
         self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
     ) -> None:

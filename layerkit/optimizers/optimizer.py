@@ -7,6 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
+from layerkit import constraints
 from layerkit.changes import note_write
 from layerkit.checks import check_at_least, check_count, check_flag, check_fraction, check_positive, shown
 from layerkit.configurable import Configurable
@@ -103,6 +104,7 @@ class Optimizer(Configurable):
             "averages_in_place",
             "built",
             "converged",
+            "_constrained",
             "_gradients",
             "_offsets",
             "_parameters",
@@ -163,6 +165,7 @@ class Optimizer(Configurable):
         self._vectors: dict[str, dict[str, Variable]] = {}
         self._offsets: dict[Variable, int] = {}
         self._places: dict[str, dict[Variable, tuple[int, tuple[int, ...]]]] = {}
+        self._constrained: list[tuple[Variable, constraints.Constraint]] = []
         self._planned: list[Variable] = []
         self._segments: list[Segment] = []
         self._gradients: list[State] = []
@@ -469,10 +472,12 @@ class Optimizer(Configurable):
                 runs.append([variable])
         self._segments = [self._segment(run) for run in runs]
         self._gradients = [self.gradient(variable) for variable in chosen]
+        found = [(variable, constraints.get(variable.constraint)) for variable in chosen]
+        self._constrained = [(variable, constraint) for variable, constraint in found if constraint is not None]
 
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
-        return {**self.__dict__, "_planned": [], "_segments": [], "_gradients": []}
+        return {**self.__dict__, "_constrained": [], "_planned": [], "_segments": [], "_gradients": []}
 
     def _segment(self, run: list[Variable]) -> Segment:
         first, size = run[0], sum(variable.size for variable in run)
@@ -549,6 +554,11 @@ class Optimizer(Configurable):
         for state, before in own:
             xp.assign(state.value, xp.where(finite, state.value, before))
 
+    def constrain(self, xp: Backend) -> None:
+        """Apply the constraints of the planned parameters, after a step."""
+        for variable, constraint in self._constrained:
+            xp.assign(variable.value, constraint.call(xp, variable.value))
+
     def _change(
         self, active: tuple[str, ...], segment: Segment, xp: Backend, states: Sequence[Array], scalars: tuple[Any, ...]
     ) -> None:
@@ -608,7 +618,7 @@ class Optimizer(Configurable):
                 xp.assign(g, g * factor)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
-        """Take one step with these gradients, without a model.
+        """Take one step with these gradients, without a model, and apply the constraints that the variables have.
 
         Args:
             grads: one array for each variable.
@@ -638,6 +648,7 @@ class Optimizer(Configurable):
             self.xp.assign(target.value, self.xp.asarray(gradient, variable.dtype))
         with self.xp.on_device():
             self.update(self.xp)
+            self.constrain(self.xp)
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> None:
         """Take one step with pairs of gradient and variable."""

@@ -96,7 +96,6 @@ class Step:
         self._known: frozenset[str] = frozenset()
         self._regularized: dict[Variable, str] = {}
         self._looked: int | None = None
-        self._constrained: list[Variable] = []
         self._planned: int | None = None
         self._slots: tuple[str, ...] = ()
         names = _names(metrics, weighted_metrics)
@@ -159,7 +158,6 @@ class Step:
         ]
         if self.least_squares is not None:
             self.least_squares.begin()
-        self._constrained = [variable for variable in trainable if variable.constraint is not None]
         self._totals.arrange()  # now, and not at the epoch's end: what is recorded holds as long as nothing moves
         self._planned, self._slots = moves(), slots
 
@@ -181,7 +179,7 @@ class Step:
         # A plan is made of views into state, which a copy has elsewhere.
         planned: dict[str, Any] = {"_planned": None, "_targets": [], "training": None, "testing": None, "trying": None}
         planned["least_squares"] = None
-        planned |= {"_regularized": {}, "_constrained": [], "_looked": None}
+        planned |= {"_regularized": {}, "_looked": None}
         return {**self.__dict__, **planned}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -272,7 +270,7 @@ class Step:
                 if self.least_squares is not None:
                     linearize = partial(self.least_squares.matrix, x, y, shares, eagerly=eagerly)
                 self.optimizer.search(evaluate, linearize)
-                self._constrain(self.model.xp)
+                self.optimizer.constrain(self.model.xp)
                 if self.optimizer.converged is not None:
                     self.model.stop_training = True
 
@@ -286,12 +284,8 @@ class Step:
         # First, because a metric may find that y does not fit.
         self._measure(xp, x.shape[0], total, y, y_pred, mask, sample_weight)
         self.optimizer.update(xp)
-        self._constrain(xp)
+        self.optimizer.constrain(xp)
         return shares if self.optimizer.least_squares else None
-
-    def _constrain(self, xp: Backend) -> None:
-        for variable in self._constrained:
-            xp.assign(variable.value, variable.constraint.call(xp, variable.value))
 
     def _try(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
         """Compute loss and gradient where the weights are, and measure nothing."""

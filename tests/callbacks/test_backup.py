@@ -10,6 +10,7 @@ import pytest
 
 from layerkit import Input, Sequential, load_model
 from layerkit.callbacks import BackupAndRestore
+from layerkit.callbacks.backup import Restoring
 from layerkit.errors import ArgumentError
 from layerkit.layers import Dense
 from layerkit.training.step import Step
@@ -186,3 +187,17 @@ def test_data_that_cannot_be_taken_up_again_is_refused(tmp_path: Path) -> None:
             f"__getitem__. Received: {received}"
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_callback_that_restores_says_how() -> None:
+    class Own(Restoring):
+        pass
+
+    model = Sequential([Input((2,)), Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ArgumentError) as raised:
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), callbacks=[Own()], verbose=0)
+    assert str(raised.value) == (
+        "Own: a callback that restores must define restore(self, model, run, epochs). Received: none. "
+        "See BackupAndRestore for an example."
+    )

@@ -156,6 +156,19 @@ def test_a_training_that_is_saved_goes_on_as_it_would_have(tmp_path):
             np.testing.assert_allclose(a, b, rtol=1e-10)
 
 
+def test_a_constraint_holds_after_each_step():
+    w = Variable(np.array([-1.2, 1.0]), "float64", "w")
+    w.constraint = layerkit.constraints.NonNeg()
+    gradient_of = layerkit.value_and_grad(lambda w: ((w + 1.0) ** 2).sum())
+
+    def evaluate():
+        loss, gradient = gradient_of(w.value)
+        return loss, [gradient]
+
+    assert LBFGS().minimize(evaluate, [w], 5) == 2.0
+    np.testing.assert_array_equal(w.numpy(), [0.0, 0.0])
+
+
 def test_where_nothing_is_lower_the_weights_stay():
     loss, w = minimized("numpy", lambda w: (w * w).sum(), [0.0, 0.0], 3)
     assert loss == 0

@@ -163,6 +163,26 @@ def test_pairs_of_gradients_and_variables_are_the_same_step(cls):
     assert one.iterations == other.iterations == 3
 
 
+@pytest.mark.parametrize("wrap", [lambda inner: inner, optimizers.LossScaleOptimizer, lambda inner: Multi(inner)])
+def test_constraints_hold_after_a_step_without_a_model(wrap, xp):
+    """As in Keras: apply ends with them."""
+    first, second, third = variables_on(xp, shapes=[(3,)] * 3)
+    first.constraint, second.constraint = layerkit.constraints.NonNeg(), lambda xp, x: xp.clip(x, -0.1, 0.1)
+    before = [variable.numpy() for variable in (first, second, third)]
+    optimizer = wrap(SGD(0.5))
+    optimizer.apply([np.array([1.0, -1.0, 2.0])] * 3, [first, second, third])
+    moved = [value - 0.5 * np.array([1.0, -1.0, 2.0]) for value in before]
+    if isinstance(optimizer, optimizers.LossScaleOptimizer):
+        moved = [value - 0.5 * np.array([1.0, -1.0, 2.0]) / 2**15 for value in before]
+    np.testing.assert_allclose(first.numpy(), np.maximum(moved[0], 0), rtol=1e-12)
+    np.testing.assert_allclose(second.numpy(), np.clip(moved[1], -0.1, 0.1), rtol=1e-12)
+    np.testing.assert_allclose(third.numpy(), moved[2], rtol=1e-12)
+
+
+def Multi(inner):
+    return optimizers.MultiOptimizer(lambda variable: inner)
+
+
 @pytest.mark.parametrize("cls", ALL)
 def test_variables_may_be_left_out_once_they_are_known(cls):
     left, right = variables_on(), variables_on()
