@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layerkit.callbacks.csv_logger import CSVLogger
     from layerkit.callbacks.functions import LambdaCallback
     from layerkit.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
+    from layerkit.callbacks.norms import NormLogger
     from layerkit.callbacks.remote import RemoteMonitor
     from layerkit.callbacks.stopping import EarlyStopping, TerminateOnNaN
     from layerkit.callbacks.tensorboard import TensorBoard
@@ -28,6 +29,7 @@ __getattr__, __dir__ = loaded_later(
         "csv_logger": ("CSVLogger",),
         "functions": ("LambdaCallback",),
         "learning_rate": ("LearningRateScheduler", "ReduceLROnPlateau"),
+        "norms": ("NormLogger",),
         "remote": ("RemoteMonitor",),
         "stopping": ("EarlyStopping", "TerminateOnNaN"),
         "tensorboard": ("TensorBoard",),
@@ -44,6 +46,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "NormLogger",
     "ReduceLROnPlateau",
     "RemoteMonitor",
     "SwapEMAWeights",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from layerkit.optimizers import Optimizer
     from layerkit.program import Origin
     from layerkit.training.least_squares import LeastSquares
+    from layerkit.training.norms import Norms
     from layerkit.training.turn import Turn
     from layerkit.xp import Array, Backend, Variable
     from layerkit.xp.state import State
@@ -107,6 +108,8 @@ class Step:
         self._totals = Totals(dict(zip(self.names, self.all_metrics, strict=False)))
         self.on_nonfinite = on_nonfinite
         self.jit_compile = jit_compile
+        self.norms: Norms | None = None
+        """What measures norms in each step, if anything does."""
         self._capture()
 
     def run_eagerly(self) -> None:
@@ -115,9 +118,10 @@ class Step:
         self._capture()
 
     def _capture(self) -> None:
-        self.training = CapturedStep("train", self._train, self, self.jit_compile)
+        self.training = CapturedStep("train", self.take, self, self.jit_compile)
         self.testing = CapturedStep("test", self._test, self, self.jit_compile)
         self.trying = CapturedStep("trial", self._try, self, self.jit_compile) if self.optimizer.searches else None
+        self._norms: dict[tuple[bool, bool], Norms] = {}
         self.least_squares: LeastSquares | None = None
         if self.optimizer.least_squares:
             from layerkit.training.least_squares import LeastSquares
@@ -158,8 +162,29 @@ class Step:
         ]
         if self.least_squares is not None:
             self.least_squares.begin()
+        if self.norms is not None:
+            self.norms.plan()
         self._totals.arrange()  # now, and not at the epoch's end: what is recorded holds as long as nothing moves
         self._planned, self._slots = moves(), slots
+
+    def trained(self) -> Iterator[tuple[str, State, Variable]]:
+        """Yield the weights that are trained: their names, where their gradients are put, and they."""
+        named = self.model.named_weights()
+        for name, gradient in self._targets:
+            yield name, gradient, named[name]
+
+    def follow_norms(self, *, gradients: bool, updates: bool) -> Norms:
+        """Measure norms in each step from now on: see `Norms`."""
+        from layerkit.training.norms import Norms  # few trainings need it
+
+        key = gradients, updates
+        self.norms = self._norms[key] = self._norms.get(key) or Norms(self, gradients=gradients, updates=updates)
+        self.norms.plan()
+        return self.norms
+
+    def leave_norms(self) -> None:
+        """Measure no norms from now on."""
+        self.norms = None
 
     def columns(self) -> list[tuple[str, int]]:
         """Return names and sizes of the weights that are trained, in the order of the optimizer's vectors."""
@@ -178,7 +203,7 @@ class Step:
     def __getstate__(self) -> dict[str, Any]:
         # A plan is made of views into state, which a copy has elsewhere.
         planned: dict[str, Any] = {"_planned": None, "_targets": [], "training": None, "testing": None, "trying": None}
-        planned["least_squares"] = None
+        planned |= {"least_squares": None, "norms": None, "_norms": {}}
         planned |= {"_regularized": {}, "_looked": None}
         return {**self.__dict__, **planned}
 
@@ -251,6 +276,8 @@ class Step:
             self.trying.look_again()
         if self.least_squares is not None:
             self.least_squares.block.look_again()
+        if self.norms is not None:
+            self.norms.taking.look_again()
 
     # The steps.
 
@@ -260,10 +287,10 @@ class Step:
             if eagerly:
                 xp = self.model.xp
                 arrays = [xp.asarray(array) for array in (x, y, sample_weight) if array is not None]
-                shares: Any = self._train(xp, *arrays)
+                shares: Any = self.take(xp, *arrays)
                 evaluate: Callable[[], Any] = partial(self._try, xp, *arrays)
             else:
-                shares = self.training(x, y, sample_weight)
+                shares = (self.training if self.norms is None else self.norms.taking)(x, y, sample_weight)
                 evaluate = partial(self.trying, x, y, sample_weight) if self.trying is not None else _nothing
             if self.optimizer.searches:
                 linearize = None
@@ -279,12 +306,36 @@ class Step:
         with self.model.xp.on_device():
             self.testing(x, y, sample_weight)
 
-    def _train(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> Array | None:
+    def take(
+        self,
+        xp: Backend,
+        x: Array,
+        y: Array,
+        sample_weight: Array | None = None,
+        *,
+        around: Callable[[Backend, Callable[[], None]], None] | None = None,
+    ) -> Array | None:
+        """Take the step, up to a search: the function that is captured.
+
+        Args:
+            xp: the backend, or its recorder.
+            x: inputs.
+            y: targets.
+            sample_weight: weights of rows, or of values.
+            around: is handed what updates the weights, to do something before and after it.
+        """
         total, (y_pred, mask, shares) = self._evaluate(xp, x, y, sample_weight)
         # First, because a metric may find that y does not fit.
         self._measure(xp, x.shape[0], total, y, y_pred, mask, sample_weight)
-        self.optimizer.update(xp)
-        self.optimizer.constrain(xp)
+
+        def update() -> None:
+            self.optimizer.update(xp)
+            self.optimizer.constrain(xp)
+
+        if around is None:
+            update()
+        else:
+            around(xp, update)
         return shares if self.optimizer.least_squares else None
 
     def _try(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
