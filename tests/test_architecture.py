@@ -68,7 +68,8 @@ ALLOWED = {
     "ml_dtypes": ("backends/layerkit_cupy/",),
     "torch": ("backends/layerkit_torch/",),
     "threadpoolctl": ("layerkit/installed.py",),
-    "IPython": ("layerkit/training/screen.py",),
+    "IPython": ("layerkit/training/screen.py", "layerkit/callbacks/live_plot.py"),
+    "matplotlib": ("layerkit/callbacks/live_plot.py",),
     "typing_extensions": ("layerkit/overriding.py",),
 }
 

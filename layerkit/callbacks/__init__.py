@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layerkit.callbacks.csv_logger import CSVLogger
     from layerkit.callbacks.functions import LambdaCallback
     from layerkit.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
+    from layerkit.callbacks.live_plot import LivePlot
     from layerkit.callbacks.norms import NormLogger
     from layerkit.callbacks.remote import RemoteMonitor
     from layerkit.callbacks.stopping import EarlyStopping, TerminateOnNaN
@@ -29,6 +30,7 @@ __getattr__, __dir__ = loaded_later(
         "csv_logger": ("CSVLogger",),
         "functions": ("LambdaCallback",),
         "learning_rate": ("LearningRateScheduler", "ReduceLROnPlateau"),
+        "live_plot": ("LivePlot",),
         "norms": ("NormLogger",),
         "remote": ("RemoteMonitor",),
         "stopping": ("EarlyStopping", "TerminateOnNaN"),
@@ -45,6 +47,7 @@ __all__ = [
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
+    "LivePlot",
     "ModelCheckpoint",
     "NormLogger",
     "ReduceLROnPlateau",
