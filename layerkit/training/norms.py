@@ -49,7 +49,12 @@ class Norms:
 
     def reset(self) -> None:
         """Forget all steps."""
-        self._totals.assign([0.0] * self._totals.size)
+        self._totals.xp.assign(self._totals.array, 0.0)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The state that is added up in."""
+        return [self._totals]
 
     @property
     def totals(self) -> list[float]:
@@ -97,7 +102,7 @@ class Norms:
 
     def state(self) -> list[Variable]:
         """Return the state that the step reads and writes."""
-        return [*self._step.state(), self._totals]
+        return self._step.state()
 
     def is_shared(self) -> bool:
         """Tell whether another thread may change the state."""

@@ -247,7 +247,8 @@ class Step:
     def state(self) -> list[Variable]:
         """Return the state that the steps read and write."""
         totals = [variable for metric in self.all_metrics for variable in metric.variables]
-        return [*self.model.variables, *self.optimizer.variables, *totals]
+        norms = [] if self.norms is None else self.norms.variables
+        return [*self.model.variables, *self.optimizer.variables, *totals, *norms]
 
     def is_shared(self) -> bool:
         """Tell whether another thread may change the state: not while this one has the turn to train."""

@@ -11,7 +11,7 @@ import pytest
 import layerkit
 from layerkit import Input, Layer, Sequential
 from layerkit.callbacks import BackupAndRestore, Callback, EarlyStopping, NormLogger
-from layerkit.errors import ArgumentError
+from layerkit.errors import ArgumentError, NonFiniteWarning
 from layerkit.layers import BatchNormalization, Dense
 from layerkit.optimizers import LBFGS, SGD, LevenbergMarquardt, LossScaleOptimizer
 
@@ -112,7 +112,7 @@ def test_training_is_as_without() -> None:
 
 
 def test_nothing_is_read_from_the_device_within_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = compiled("strict")
+    model = compiled("strict", on_nonfinite="ignore")
     model.fit(X, Y, batch_size=2, verbose=0, callbacks=[NormLogger(updates=True)])
     reads = []
     kind = type(model.xp)
@@ -141,6 +141,23 @@ def test_steps_that_are_left_out_do_not_count() -> None:
     history = model.fit(X, 16 * Y, batch_size=1, epochs=1, verbose=0, callbacks=[NormLogger()]).history
     assert 0 < optimizer.iterations < 12
     assert all(np.isfinite(values).all() for values in history.values())
+
+
+def test_steps_that_are_taken_again_count_once() -> None:
+    """A look at the loss finds that it is not finite, and takes the steps since the last look once more."""
+
+    targets = Y.copy()
+    targets[8:] = 1e200  # whose squares have no end
+
+    def fit(**options: Any) -> Any:
+        model = compiled(optimizer=LossScaleOptimizer(SGD(RATE), initial_scale=1.0), **options)
+        return model.fit(X, targets, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=[NormLogger()]).history
+
+    with pytest.warns(NonFiniteWarning, match="finite"):
+        found = fit()
+    wanted = fit(on_nonfinite="ignore")
+    for name in LAYERS:
+        np.testing.assert_allclose(found[f"gradient_norm/{name}"], wanted[f"gradient_norm/{name}"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", [LBFGS, LevenbergMarquardt])
