@@ -83,6 +83,7 @@ class Names(Generic[T]):
         later: names of further classes.
         nameless: names of further classes, which only dictionaries name, with the arguments that they need.
         load: returns such a class by its name.
+        arguments: by name, what its class is given that has another default.
         room: the package whose classes these are, as dictionaries name it: see `layerkit.descriptions`.
     """
 
@@ -98,6 +99,7 @@ class Names(Generic[T]):
         later: Iterable[str] = (),
         nameless: Iterable[str] = (),
         load: Callable[[str], type[T]] | None = None,
+        arguments: Mapping[str, Mapping[str, Any]] | None = None,
         room: str | None = None,
     ) -> None:
         if room is not None:
@@ -112,6 +114,7 @@ class Names(Generic[T]):
             self._table[cls.__name__] = cls
             self._table[snake_case(cls.__name__)] = cls
         self._load = load
+        self._arguments = arguments or {}
         self._nameless = frozenset(nameless)
         self._later = {key: name for name in later for key in (name, snake_case(name))}
         for key, found in (short or {}).items():
@@ -152,7 +155,7 @@ class Names(Generic[T]):
                 f"{self.kind}: {cls.__name__} cannot be made without {' and '.join(required)}. Received: the name "
                 f"{name!r} alone. Make an object of it: {cls.__name__}({given})."
             )
-        return cls(**arguments)
+        return cls(**{**self._arguments.get(name, {}), **arguments})
 
     def get(self, identifier: Any) -> T:
         """Return an object: by name, from a class, a dictionary, a function that was made from one, or itself.

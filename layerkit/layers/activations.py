@@ -366,6 +366,7 @@ NAMES = Names[Layer](
     },
     accepted="a name, a layer, or a function f(x)",
     kind="activation",
+    arguments={"leaky_relu": {"negative_slope": 0.2}},  # Keras's function; its layer has 0.3
     from_function=FunctionActivation,
 )
 

@@ -80,6 +80,14 @@ def test_y_is_that_of_keras(xp, case, dtype):
     assert_within(xp.to_numpy(y), case["y"], allowed_y(case, dtype))
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if not case["kwargs"]], ids=name_of)
+def test_a_name_stands_for_the_function_of_keras(case):
+    """Also where the layer of that name has another default."""
+    x = np.array(case["x"], "float32")
+    for activation in (activations.get(case["name"]), layers.Activation(case["name"])):
+        assert_within(activation(x), case["y"], allowed_y(case, "float32"))
+
+
 WITH_GRADIENT = [case for case in CASES if "dx" in case]
 
 
