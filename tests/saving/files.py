@@ -6,12 +6,16 @@ import hashlib
 import io
 import json
 import zipfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerkit import Sequential
+from layerkit.callbacks import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from layerkit.layers import Dense, Dropout, Input
 from layerkit.saving.archive import Writer
 from layerkit.saving.writer import MANIFEST
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MEMBERS = ("architecture.json", "weights.safetensors", "training.json", "training.safetensors")
 
@@ -25,6 +29,15 @@ def example() -> Sequential:
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [0.5, 0.5, 0.5]], [0, 1, 1], epochs=2, batch_size=2, verbose=0)
     return model
+
+
+def checkpoint(path: Path) -> None:
+    """Make a checkpoint in the middle of an epoch, with callbacks that remember numbers and arrays."""
+    model = example()
+    stops = EarlyStopping("loss", patience=5, restore_best_weights=True)
+    saves = ModelCheckpoint(path, save_freq=3)
+    rows = [[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [0.5, 0.5, 0.5]]
+    model.fit(rows, [0, 1, 1], epochs=2, batch_size=2, verbose=0, callbacks=[stops, ReduceLROnPlateau("loss"), saves])
 
 
 def parts(data: bytes) -> dict[str, bytes]:

@@ -2,8 +2,10 @@
 
 ``python -m tests.saving.fuzz --count 100000`` prints what became of them. Half are bytes changed anywhere; half are
 members changed with right sums, so that the reader gets to see them. Each must be accepted or end in ModelFormatError;
-nothing may be opened, imported or run; none may take longer than 2 s.
-``python -m tests.saving.fuzz --flips 10000`` flips single bits instead: each must be refused.
+nothing may be opened, imported or run; none may take longer than 2 s, or more memory than 32 MiB: the files are small.
+Of four stretches, one mutates a model, one a checkpoint, one a checkpoint whose members are all summed in threads, as
+long ones are, and one weights alone, in both formats. Besides `load_model`, mutants are given to the other ways in.
+``python -m tests.saving.fuzz --flips 10000`` flips single bits of models and checkpoints: each must be refused.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from typing import Any
 
 from tests.saving import files
 
-CHUNK = 2500
+CHUNK = 1250
+KINDS = ("model", "checkpoint", "threads", "weights")
+MOST_MIB = 32.0
 FORBIDDEN = (
     *("open", "import", "exec", "compile", "os.", "subprocess.", "socket.", "ctypes.", "pickle.", "shutil.", "mmap."),
     *("marshal.", "urllib.", "tempfile.", "code.__new__", "function.__new__", "sys.settrace", "webbrowser."),
@@ -150,7 +154,13 @@ def mutant(data: bytes, number: int, seed: int, *, flips: bool = False) -> bytes
     return (mutate_members if number % 2 else mutate_bytes)(data, draw)
 
 
-def judge(path: Path, watched: list[Any]) -> tuple[str, float]:
+def mutate_weights(data: bytes, draw: random.Random) -> bytes:
+    """Change the header of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    return files.safetensors(mutate_json(json.loads(data[8 : 8 + length]), draw), data[8 + length :])
+
+
+def judge(path: Path, watched: list[Any], load: Any = None) -> tuple[str, float]:
     """Load a file, and return what became of it, and the seconds it took."""
     from layerkit import load_model
     from layerkit.errors import ModelFormatError
@@ -158,7 +168,7 @@ def judge(path: Path, watched: list[Any]) -> tuple[str, float]:
     began = time.perf_counter()
     watched[:] = [str(path)]
     try:
-        load_model(path)
+        (load or load_model)(path)
         outcome = "accepted"
     except ModelFormatError:
         outcome = "refused"
@@ -175,21 +185,44 @@ def peak_kib() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def child(data_path: Path, first: int, count: int, seed: int, flips: bool) -> dict[str, Any]:
+def others(kind: str) -> list[Any]:
+    """Return the other ways in: functions of a path."""
+    from layerkit.saving import inspection, reader
+
+    model = files.example()
+    ways = [inspection.inspected, lambda path: reader.load_weights(path, model)]
+    return ways if kind == "weights" else [*ways, lambda path: reader.load_resumable(path, None, None)]
+
+
+def child(folder: Path, kind: str, first: int, count: int, seed: int, flips: bool) -> dict[str, Any]:
     """Judge mutants, in this process."""
+    from layerkit.saving import reader, sums
+
     warnings.simplefilter("error")
-    data = data_path.read_bytes()
-    path = data_path.with_name(f"mutant{first}.layerkit")
-    path.write_bytes(data)
+    if kind == "threads":
+        reader.SHORT = sums.SHORT = -1
+    names = (
+        ("w.safetensors", "w.npz")
+        if kind == "weights"
+        else (f"{'model' if kind == 'model' else 'checkpoint'}.layerkit",)
+    )
     watched: list[Any] = []
+    ways = others(kind)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if watched and event.startswith(FORBIDDEN) and not (event == "open" and str(arguments[0]) == watched[0]):
             watched.append(f"{event} {arguments!r}"[:200])
 
-    judge(path, watched)  # loads what is loaded on first use
-    path.write_bytes(files.with_json(data, "architecture.json", lambda value: value["compile"].update(loss="mze")))
-    judge(path, watched)
+    good = {name: (folder / name).read_bytes() for name in names}
+    paths = {name: folder / f"mutant{first}{name}" for name in names}
+    for name, path in paths.items():  # which loads what is loaded on first use
+        path.write_bytes(good[name])
+        for load in (None, *ways):
+            judge(path, watched, load)
+        if kind != "weights":
+            wrong = files.with_json(good[name], "architecture.json", lambda value: value["compile"].update(loss="mze"))
+            path.write_bytes(wrong)
+            judge(path, watched)
     sys.addaudithook(hook)
     before = peak_kib()
     limit = 1024 * before + 2**30
@@ -197,26 +230,45 @@ def child(data_path: Path, first: int, count: int, seed: int, flips: bool) -> di
     outcomes: Counter[str] = Counter()
     slowest_s, bad = 0.0, {}
     for number in range(first, first + count):
-        path.write_bytes(mutant(data, number, seed, flips=flips))
-        outcome, took_s = judge(path, watched)
-        slowest_s = max(slowest_s, took_s)
-        outcomes[outcome] += 1
-        if outcome not in ("accepted", "refused") or took_s > 2 or (flips and outcome == "accepted"):
-            bad[number] = f"{outcome}, {took_s:.1f} s"
-    path.unlink()
-    grown = peak_kib() - before
-    return {"outcomes": outcomes, "slowest_s": slowest_s, "grown_MiB": grown / 1024, "bad": bad}
+        name = names[number // 2 % len(names)]
+        path, data = paths[name], good[name]
+        if kind == "weights" and not flips and number % 2 and name.endswith("safetensors"):
+            changed = mutate_weights(data, random.Random(f"{seed}/{number}"))
+        else:
+            changed = mutant(data, number if kind != "weights" else 2 * number, seed, flips=flips)
+        path.write_bytes(changed)
+        loads = [*([None] if kind != "weights" else [ways[1]]), ways[number // 4 % len(ways)]]
+        for turn, load in enumerate(loads[: 1 if flips else 2]):
+            outcome, took_s = judge(path, watched, load)
+            slowest_s = max(slowest_s, took_s)
+            if not turn:
+                outcomes[outcome] += 1
+            if outcome not in ("accepted", "refused") or took_s > 2 or (flips and outcome == "accepted"):
+                bad[number] = f"{kind}: {outcome}, {took_s:.1f} s"
+    for path in paths.values():
+        path.unlink()
+    grown_mib = (peak_kib() - before) / 1024
+    if grown_mib > MOST_MIB:  # the files are of a few KiB
+        bad[f"from {first} on"] = f"{kind}: memory grew by {grown_mib:.0f} MiB"
+    return {"outcomes": outcomes, "slowest_s": slowest_s, "grown_MiB": grown_mib, "bad": bad}
 
 
 def run(count: int, seed: int, *, flips: bool = False) -> dict[str, Any]:
     """Judge so many mutants in child processes, and return the totals."""
     totals: dict[str, Any] = {"outcomes": Counter(), "slowest_s": 0.0, "grown_MiB": 0.0, "bad": {}}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.layerkit"
-        files.example().save(path)
-        for first in range(0, count, CHUNK):
+    kinds = KINDS[:3] if flips else KINDS
+    chunk = max(1, min(CHUNK, -(-count // len(kinds))))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = files.example()
+        model.save(folder / "model.layerkit")
+        model.save_weights(folder / "w.safetensors")
+        model.save_weights(folder / "w.npz")
+        files.checkpoint(folder / "checkpoint.layerkit")
+        for place, first in enumerate(range(0, count, chunk)):
             command = [sys.executable, "-m", "tests.saving.fuzz", "--seed", str(seed), *(["--flip"] if flips else [])]
-            command += ["--child", str(path), str(first), str(min(CHUNK, count - first))]
+            kind = kinds[place % len(kinds)]
+            command += ["--child", name, kind, str(first), str(min(chunk, count - first))]
             environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
             done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             if done.returncode:
@@ -237,11 +289,11 @@ def main() -> int:
     parser.add_argument("--flips", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--flip", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        path, first, count = arguments.child
-        print(json.dumps(child(Path(path), int(first), int(count), arguments.seed, arguments.flip)))
+        folder, kind, first, count = arguments.child
+        print(json.dumps(child(Path(folder), kind, int(first), int(count), arguments.seed, arguments.flip)))
         return 0
     bad = 0
     for count, flips in ((arguments.count, False), (arguments.flips, True)):

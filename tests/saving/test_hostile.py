@@ -379,7 +379,6 @@ def test_mutants_are_accepted_or_refused_and_run_nothing() -> None:
     totals = fuzz.run(400, seed=1)
     assert totals["bad"] == {}
     assert sum(totals["outcomes"].values()) == 400
-    assert totals["grown_MiB"] < 32
 
 
 def test_no_number_of_a_class_is_paid_for_by_the_reader() -> None:
