@@ -21,8 +21,9 @@ NAMES = json.loads((TESTS / "tables" / "keras_names.json").read_text(encoding="u
 ROOMS = {family: f"layerkit.{family}" for family in NAMES if family != "made_with"}
 ROOMS["schedules"] = "layerkit.optimizers.schedules"
 
-# Families in which no name may be missing.
-COMPLETE = ("losses", "metrics")
+# Families in which names may be missing; in the others, none but these.
+UNFINISHED = ("layers",)
+NOT_OFFERED = {"callbacks": {"OrbaxCheckpoint"}}  # it writes JAX's own checkpoints, by a package of JAX's
 
 
 def public(family):
@@ -40,7 +41,7 @@ def test_the_names_of_keras_that_are_present_and_missing(family):
     missing = [name for name in known if name not in public(family)]
     listed = f": {', '.join(missing)}" if missing else ""
     print(f"\n{family}: {len(known) - len(missing)} present, {len(missing)} missing{listed}")
-    assert family not in COMPLETE or not missing
+    assert family in UNFINISHED or set(missing) == NOT_OFFERED.get(family, set())
 
 
 def test_the_bases_stand_at_the_top_as_in_keras():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from layerkit.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
     from layerkit.callbacks.live_plot import LivePlot
     from layerkit.callbacks.norms import NormLogger
+    from layerkit.callbacks.progbar import ProgbarLogger
     from layerkit.callbacks.remote import RemoteMonitor
     from layerkit.callbacks.stopping import EarlyStopping, TerminateOnNaN
     from layerkit.callbacks.tensorboard import TensorBoard
@@ -32,6 +33,7 @@ __getattr__, __dir__ = loaded_later(
         "learning_rate": ("LearningRateScheduler", "ReduceLROnPlateau"),
         "live_plot": ("LivePlot",),
         "norms": ("NormLogger",),
+        "progbar": ("ProgbarLogger",),
         "remote": ("RemoteMonitor",),
         "stopping": ("EarlyStopping", "TerminateOnNaN"),
         "tensorboard": ("TensorBoard",),
@@ -50,6 +52,7 @@ __all__ = [
     "LivePlot",
     "ModelCheckpoint",
     "NormLogger",
+    "ProgbarLogger",
     "ReduceLROnPlateau",
     "RemoteMonitor",
     "SwapEMAWeights",

@@ -130,12 +130,12 @@ class CallbackList:
     Args:
         callbacks: in the order in which they are called.
         add_history: whether a `History` is added behind them, unless there is one.
-        add_progbar: not offered: only `fit`, `evaluate` and `predict` draw how they go.
+        add_progbar: whether a `ProgbarLogger` is added, unless there is one.
         model: what they are to know as `model`.
         params: what they are to know as `params`.
 
     Raises:
-        ArgumentError: one is no callback, or `add_progbar` is set.
+        ArgumentError: one is no callback.
     """
 
     def __init__(
@@ -146,11 +146,12 @@ class CallbackList:
         model: Any = None,
         **params: Any,
     ) -> None:
-        if add_progbar:
-            raise ArgumentError(
-                "CallbackList: progress is drawn by fit, evaluate and predict alone. Received: add_progbar=True."
-            )
         self.callbacks: list[Any] = check_callbacks(callbacks)
+        if add_progbar:
+            from layerkit.callbacks.progbar import ProgbarLogger  # which is a Callback
+
+            if not any(isinstance(callback, ProgbarLogger) for callback in self.callbacks):
+                self.callbacks.append(ProgbarLogger())
         if add_history:
             from layerkit.callbacks.history import History  # which is a Callback
 

@@ -343,8 +343,6 @@ def test_a_list_of_callbacks_serves_a_training_loop_of_ones_own() -> None:
     assert called.callbacks[1].history == {"loss": [0.5]}
     with pytest.raises(AttributeError, match=r"no attribute 'on_epoch_over'. Did you mean 'on_epoch_end'\?"):
         called.on_epoch_over()
-    with pytest.raises(ArgumentError, match=r"^CallbackList: progress is drawn by fit, evaluate and predict alone"):
-        CallbackList(add_progbar=True)
 
 
 def test_a_subclass_needs_no_init_of_its_base_and_may_take_any_argument() -> None:
