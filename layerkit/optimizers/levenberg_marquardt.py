@@ -105,7 +105,7 @@ class LevenbergMarquardt(Optimizer):
         return [self._damping, self._growth, self.loss]
 
     @override
-    def plan(self, variables: Sequence[Variable]) -> None:
+    def check(self, variables: Sequence[Variable]) -> None:
         count = sum(variable.size for variable in variables)
         if count > self.max_parameters:
             raise ArgumentError(
@@ -113,7 +113,6 @@ class LevenbergMarquardt(Optimizer):
                 f"{self.max_parameters:,}. Received: {count:,} parameters. Use LBFGS, or give max_parameters={count}, "
                 f"which takes {4 * 8 * count**2 / 1e9:.2g} GB."
             )
-        super().plan(variables)
 
     @override
     def update(self, xp: Backend, finite: Array | None = None) -> None:
@@ -156,6 +155,7 @@ class LevenbergMarquardt(Optimizer):
         """
         check_count(self.name, 1, steps=steps)
         variables = list(trainable_variables)
+        self.check(variables)
         self.build(variables)
         self.plan(variables)
         xp = self.xp

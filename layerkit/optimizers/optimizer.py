@@ -372,6 +372,13 @@ class Optimizer(Configurable):
 
     # What the framework calls.
 
+    def check(self, variables: Sequence[Variable]) -> None:
+        """Refuse parameters that it cannot train, before anything is made for them.
+
+        Raises:
+            ArgumentError: there are such.
+        """
+
     def build(self, variables: Iterable[Variable]) -> None:
         """Take charge of these parameters: allocate gradients and slots. Those known already keep theirs."""
         variables = list(variables)

@@ -153,6 +153,9 @@ class Step:
         if self._planned == moves() and self._slots == slots:
             return
         trainable = self.model.trainable_weights
+        self.optimizer.check(trainable)
+        if self.least_squares is not None:
+            self.least_squares.begin()
         self.optimizer.build([variable for variable in self.model.weights if variable.trainable])
         self.optimizer.plan(trainable)
         chosen, named = set(trainable), self.model.named_weights()
@@ -160,8 +163,6 @@ class Step:
         self._targets = [
             (name, self.optimizer.gradient(variable)) for name, variable in named.items() if variable in chosen
         ]
-        if self.least_squares is not None:
-            self.least_squares.begin()
         if self.norms is not None:
             self.norms.plan()
         self._totals.arrange()  # now, and not at the epoch's end: what is recorded holds as long as nothing moves

@@ -465,6 +465,18 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("name", ["parameters", "penalty"])
+def test_what_is_refused_before_training_changes_nothing(name):
+    options = {"optimizer": LevenbergMarquardt(max_parameters=5)} if name == "parameters" else {}
+    model = network(stack=dense(kernel_regularizer="l1" if name == "penalty" else None), **options)
+    before = flat(model)
+    with pytest.raises(ArgumentError):
+        model.fit(X, Y, verbose=0)
+    assert not model.optimizer.built
+    assert model.optimizer.iterations == 0
+    np.testing.assert_array_equal(flat(model), before)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused(name):
     function, sentence = REFUSED[name]
