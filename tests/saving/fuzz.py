@@ -223,6 +223,7 @@ def child(folder: Path, kind: str, first: int, count: int, seed: int, flips: boo
             wrong = files.with_json(good[name], "architecture.json", lambda value: value["compile"].update(loss="mze"))
             path.write_bytes(wrong)
             judge(path, watched)
+    "\x80".encode("unicode_escape")  # a codec that Python loads on first use: `inspect` shows strange letters so
     sys.addaudithook(hook)
     before = peak_kib()
     limit = 1024 * before + 2**30
