@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerkit.checks import check_at_least, check_count, check_flag, check_fraction, check_number, check_positive
-from layerkit.optimizers.optimizer import Optimizer
+from layerkit.optimizers.optimizer import Optimizer, squared_norm
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
@@ -128,10 +128,11 @@ class Muon(Optimizer):
         return x * -(rate * size), {"momentum": m}
 
     def _orthogonal(self, xp: Backend, x: Array) -> Array:
-        tall = x.shape[0] > x.shape[1]
-        x = xp.matrix_transpose(x) if tall else x
-        x = x / (xp.sqrt(xp.sum(x * x)) + 1e-7)
+        tall = x.shape[0] > x.shape[1]  # then from the other side, where A is the smaller: (b x xᵀ) x = x (b xᵀ x)
+        x = x / (xp.sqrt(squared_norm(xp, x)) + 1e-7)
         for _ in range(self.ns_steps):
-            a = xp.matmul(x, xp.matrix_transpose(x))
-            x = self.muon_a * x + xp.matmul(self.muon_b * a + self.muon_c * xp.matmul(a, a), x)
-        return xp.matrix_transpose(x) if tall else x
+            transposed = xp.matrix_transpose(x)
+            a = xp.matmul(transposed, x) if tall else xp.matmul(x, transposed)
+            polynomial = self.muon_b * a + self.muon_c * xp.matmul(a, a)
+            x = self.muon_a * x + (xp.matmul(x, polynomial) if tall else xp.matmul(polynomial, x))
+        return x

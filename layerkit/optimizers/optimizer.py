@@ -616,9 +616,9 @@ class Optimizer(Configurable):
         elif self.clipnorm is not None:
             for gradient in self._gradients:
                 g = gradient.value
-                xp.assign(g, g * (self.clipnorm / xp.maximum(xp.sqrt(xp.sum(g * g)), self.clipnorm)))
+                xp.assign(g, g * (self.clipnorm / xp.maximum(xp.sqrt(squared_norm(xp, g)), self.clipnorm)))
         elif self.global_clipnorm is not None and gradients:
-            squares = [xp.sum(g * g) for g in gradients]
+            squares = [squared_norm(xp, g) for g in gradients]
             norm = xp.sqrt(sum(squares[1:], squares[0]))
             for g in gradients:
                 factor = xp.astype(self.global_clipnorm / xp.maximum(norm, self.global_clipnorm), g.dtype)
