@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from layerkit import (
-    activations,
     callbacks,
     constraints,
     data,
@@ -30,7 +29,7 @@ from layerkit.regularizers import Regularizer
 from layerkit.xp import Backend, Variable, backend, backend_names, use_backend
 
 if TYPE_CHECKING:
-    from layerkit import config, mixed_precision
+    from layerkit import activations, config, mixed_precision
     from layerkit.models.comparison import compare_backends
     from layerkit.program import (
         differentiable,
@@ -45,6 +44,7 @@ __getattr__, __dir__ = loaded_later(
     __name__,
     {
         "models.comparison": ("compare_backends",),
+        "activations": ("activations",),
         "config": ("config",),
         "mixed_precision": ("mixed_precision",),
         "program": (

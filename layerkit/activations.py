@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from layerkit import layers
 from layerkit.descriptions import serialize
 from layerkit.functions import as_float, function_of
-from layerkit.layers import activations as layers
 from layerkit.layers.activations import deserialize, get
-from layerkit.layers.piecewise import Threshold
 from layerkit.xp.registry import backend, backend_of
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def threshold(x: Any, threshold: float, default_value: float) -> Array:
     """``y = x`` for x > `threshold`, `default_value` elsewhere."""
     xp = backend_of(x) or backend()
     with xp.on_device():
-        return _run(Threshold(threshold, default_value), xp, x)
+        return _run(layers.Threshold(threshold, default_value), xp, x)
 
 
 __all__ = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -109,19 +110,23 @@ class Names(Generic[T]):
         self.accepted = accepted
         self.from_function = from_function
         self.classes = tuple(classes)
-        self._table: dict[str, type[T]] = {}
-        for cls in self.classes:
-            self._table[cls.__name__] = cls
-            self._table[snake_case(cls.__name__)] = cls
+        self._short = dict(short or {})
+        self._names_later = tuple(later)
         self._load = load
         self._arguments = arguments or {}
         self._nameless = frozenset(nameless)
-        self._later = {key: name for name in later for key in (name, snake_case(name))}
-        for key, found in (short or {}).items():
-            if isinstance(found, str):
-                self._later[key] = found
-            else:
-                self._table[key] = found
+
+    # Tables are made when the first name is looked up: a program has many, and may use none.
+
+    @cached_property
+    def _table(self) -> dict[str, type[T]]:
+        table = {key: cls for cls in self.classes for key in (cls.__name__, snake_case(cls.__name__))}
+        return {**table, **{key: found for key, found in self._short.items() if not isinstance(found, str)}}
+
+    @cached_property
+    def _later(self) -> dict[str, str]:
+        later = {key: name for name in self._names_later for key in (name, snake_case(name))}
+        return {**later, **{key: found for key, found in self._short.items() if isinstance(found, str)}}
 
     def find(self, name: str) -> type[T]:
         """Return the class of this name.

@@ -162,6 +162,30 @@ def test_import_loads_no_backend_and_nothing_for_tests() -> None:
     assert not {"layerkit.testing", "layerkit.xp.array_api", *BACKENDS} & loaded
 
 
+RARE = (
+    *("activations", "config", "mixed_precision", "callbacks.checkpoint", "data.windows", "layers.merging"),
+    *("layers.normalization", "layers.piecewise", "layers.smooth", "layers.sparsemax", "losses.probabilistic"),
+    *("metrics.accuracy", "models.comparison", "optimizers.lbfgs", "optimizers.schedules", "program.rules", "saving"),
+)
+
+
+def test_import_loads_nothing_that_many_programs_do_without() -> None:
+    loaded = modules("import layerkit")
+    assert {f"layerkit.{name}" for name in RARE} & loaded == set()
+    for name in RARE:
+        assert importlib.util.find_spec(f"layerkit.{name}") is not None
+
+
+def test_import_makes_no_table_of_names() -> None:
+    """What `Names` looks up in is made when the first name is looked up."""
+    tell = (
+        "import gc, layerkit.names as names; "
+        "print([x.kind for x in gc.get_objects() if isinstance(x, names.Names) and {'_table', '_later'} & {*vars(x)}])"
+    )
+    for statement, made in (("import layerkit", "[]"), ("import layerkit; layerkit.losses.get('mse')", "['loss']")):
+        assert run(sys.executable, "-c", f"{statement}; {tell}").strip() == made
+
+
 def test_training_on_numpy_loads_no_other_backend() -> None:
     script = (
         "from layerkit import Sequential; from layerkit.layers import Dense; model = Sequential([Dense(1)]); "

@@ -18,7 +18,7 @@ from layerkit.overriding import override
 if TYPE_CHECKING:
     from pathlib import Path
 
-_NAME = re.compile(r"checkpoint-(\d{8})\.layerkit")
+_NAME = r"checkpoint-(\d{8})\.layerkit"
 _KEPT = 2
 _LOCK = ".lock"
 
@@ -162,7 +162,7 @@ class BackupAndRestore(Restoring):
         return None
 
     def _numbered(self) -> list[tuple[int, Path]]:
-        matches = ((_NAME.fullmatch(path.name), path) for path in self.backup_dir.iterdir())
+        matches = ((re.fullmatch(_NAME, path.name), path) for path in self.backup_dir.iterdir())
         return sorted((int(match[1]), path) for match, path in matches if match is not None)
 
     def save_now(self, epoch: int, batch: int, *, ended: bool = False, logs: Logs | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from layerkit.descriptions import serialize
 from layerkit.layers.activations import (
     ELU,
+    FAMILIES,
     GELU,
     SELU,
     Activation,
@@ -28,19 +29,7 @@ from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.input import Input, InputLayer
 from layerkit.layers.layer import Layer
-from layerkit.layers.piecewise import (
-    HardShrink,
-    HardSiLU,
-    HardTanh,
-    ReLU6,
-    SoftShrink,
-    SparsePlus,
-    SparseSigmoid,
-    Threshold,
-)
 from layerkit.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
-from layerkit.layers.smooth import CELU, GLU, LogSigmoid, Mish, Squareplus, TanhShrink
-from layerkit.layers.sparsemax import Sparsemax
 from layerkit.names import Names, loaded_later
 
 if TYPE_CHECKING:
@@ -76,10 +65,22 @@ if TYPE_CHECKING:
         UnitNormalization,
     )
     from layerkit.layers.padding import Cropping1D, Cropping2D, Cropping3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
+    from layerkit.layers.piecewise import (
+        HardShrink,
+        HardSiLU,
+        HardTanh,
+        ReLU6,
+        SoftShrink,
+        SparsePlus,
+        SparseSigmoid,
+        Threshold,
+    )
     from layerkit.layers.plain import ActivityRegularization, Identity, Lambda
     from layerkit.layers.prelu import PReLU
     from layerkit.layers.preprocessing import CategoryEncoding, Discretization, Normalization
     from layerkit.layers.rescaling import Rescaling
+    from layerkit.layers.smooth import CELU, GLU, LogSigmoid, Mish, Squareplus, TanhShrink
+    from layerkit.layers.sparsemax import Sparsemax
     from layerkit.layers.spatial_dropout import SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
     from layerkit.layers.spectral_normalization import SpectralNormalization
     from layerkit.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = loaded_later(
     __name__,
     {
+        **FAMILIES,
         "einsum_dense": ("EinsumDense",),
         "embedding": ("Embedding",),
         "hashing": ("Hashing",),

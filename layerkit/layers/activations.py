@@ -10,10 +10,7 @@ from layerkit.errors import ArgumentError, ShapeError
 from layerkit.functions import call_function
 from layerkit.layers.activation_layer import ActivationLayer
 from layerkit.layers.layer import Layer, LayerArguments, Shape
-from layerkit.layers.piecewise import HardShrink, HardSiLU, HardTanh, ReLU6, SoftShrink, SparsePlus, SparseSigmoid
-from layerkit.layers.smooth import CELU, GLU, LogSigmoid, Mish, Squareplus, TanhShrink
-from layerkit.layers.sparsemax import Sparsemax
-from layerkit.names import Names
+from layerkit.names import Names, loaded_later
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
@@ -353,21 +350,33 @@ class FunctionActivation(Layer):
         return input_shape
 
 
+FAMILIES = {
+    "piecewise": (
+        *("HardShrink", "HardSiLU", "HardTanh", "ReLU6", "SoftShrink", "SparsePlus", "SparseSigmoid", "Threshold"),
+    ),
+    "smooth": ("CELU", "GLU", "LogSigmoid", "Mish", "Squareplus", "TanhShrink"),
+    "sparsemax": ("Sparsemax",),
+}
+"""The further activations, by module: loaded when they are asked for, since many models do without."""
+
+_load, _ = loaded_later("layerkit.layers", FAMILIES)
+
 NAMES = Names[Layer](
     Layer,
     (
-        *(CELU, ELU, Exponential, GELU, GLU, HardShrink, HardSigmoid, HardSiLU, HardTanh, LeakyReLU, Linear),
-        *(LogSigmoid, LogSoftmax, Mish, ReLU, ReLU6, SELU, Sigmoid, SiLU, Softmax, Softplus, SoftShrink, Softsign),
-        *(SparsePlus, SparseSigmoid, Sparsemax, Squareplus, Tanh, TanhShrink),
+        *(ELU, Exponential, GELU, HardSigmoid, LeakyReLU, Linear, LogSoftmax, ReLU, SELU, Sigmoid, SiLU, Softmax),
+        *(Softplus, Softsign, Tanh),
     ),
     {
-        **{"relu": ReLU, "relu6": ReLU6, "leaky_relu": LeakyReLU, "silu": SiLU, "swish": SiLU},
-        **{"hard_silu": HardSiLU, "hard_swish": HardSiLU},
+        **{"relu": ReLU, "relu6": "ReLU6", "leaky_relu": LeakyReLU, "silu": SiLU, "swish": SiLU},
+        **{"hard_silu": "HardSiLU", "hard_swish": "HardSiLU"},
     },
     accepted="a name, a layer, or a function f(x)",
     kind="activation",
     arguments={"leaky_relu": {"negative_slope": 0.2}},  # Keras's function; its layer has 0.3
     from_function=FunctionActivation,
+    later=[name for names in FAMILIES.values() for name in names if name != "Threshold"],  # which takes arguments
+    load=_load,
 )
 
 

@@ -63,7 +63,7 @@ class Pace(NamedTuple):
 
 
 ROUNDING = 1e-9
-_PACE = re.compile(r"every (\d+) epochs?|(\d+(?:\.\d+)?) ?%|(\d+(?:\.\d+)?) ?(s|min|h)")
+_PACE = r"every (\d+) epochs?|(\d+(?:\.\d+)?) ?%|(\d+(?:\.\d+)?) ?(s|min|h)"
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -76,7 +76,7 @@ def check_verbose(verbose: Any, caller: str) -> Any:
     if is_a(verbose, str):
         if verbose == "auto":
             return 1
-        match = _PACE.fullmatch(verbose.strip()) if caller == "fit" else None
+        match = re.fullmatch(_PACE, verbose.strip()) if caller == "fit" else None
         pace = None if match is None else _pace(*match.groups())
         if pace is not None and pace.number > 0:
             return pace

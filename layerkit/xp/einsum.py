@@ -59,14 +59,14 @@ def parsed(subscripts: str, operands: Sequence[Array]) -> Parsed:
 
 
 _TERM = r"[A-Za-z]*(\.\.\.)?[A-Za-z]*"
-_TERMS = re.compile(rf"{_TERM}(,{_TERM})*(->{_TERM})?")
+_TERMS = rf"{_TERM}(,{_TERM})*(->{_TERM})?"
 
 
 @functools.lru_cache(maxsize=512)
 def _parsed(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> Parsed:
     received = f"Received: subscripts={subscripts!r}, shapes {' and '.join(map(str, shapes)) or 'of no operand'}"
     text = subscripts.replace(" ", "")
-    if not _TERMS.fullmatch(text):
+    if not re.fullmatch(_TERMS, text):
         raise ArgumentError(f"einsum: subscripts must be letters and '...', as in 'ij,jk->ik'. {received}")
     given, arrow, result = text.partition("->")
     terms = given.split(",")
