@@ -475,7 +475,7 @@ def _vecdot(lines: Lines, instruction: Instruction) -> None:
     if axis != -1 or a.dtype != b.dtype:
         _call(lines, instruction)
         return
-    rows = len(a.shape) == len(b.shape) > 1
+    rows = len(a.shape) > 1 and len(b.shape) in (1, len(a.shape))
     lines.write(instruction, "np.vecdot({0}, {1}, out={out})", [a, b], rowwise=rows).flops = 2 * max(a.size, b.size)
 
 

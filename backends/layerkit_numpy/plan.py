@@ -218,7 +218,7 @@ class Plan:
                 and operand.dtype.itemsize == value.dtype.itemsize
                 and storage.last == number
                 and root.last == number
-                and not (whole and storage.rows is not None)
+                and whole is (storage.rows is None)  # a tile's memory is in cache; elsewhere, it would be written back
                 and all(other is operand or other.root.storage is not storage for other in line.values)
                 and not any(other.root.storage is storage for each in loop for other in _of_other_rows(each))
             ):

@@ -321,11 +321,11 @@ class LayerNormalization(AffineLayer):
             dz, gradients = self.affine_gradient(xp, z, dy)
             return standardized_gradient(xp, z, inverse, dz, axes), gradients
         # The same in fewer passes over memory: the means of gamma dy and gamma dy z are products with a vector.
-        product = dy * z
-        gradients = {"gamma": self.gathered(xp, product), **({"beta": self.gathered(xp, dy)} if self.center else {})}
         share = self.gamma * (1.0 / max(dy.shape[-1], 1))
-        mean, slope = (xp.expand_dims(xp.matmul(array, share), axis=-1) for array in (dy, product))
-        return (dy * self.gamma - (z * slope + mean)) * inverse, gradients
+        product = dy * z
+        slope, mean = (xp.expand_dims(xp.vecdot(array, share), axis=-1) for array in (product, dy))
+        dx = (dy * self.gamma - (z * slope + mean)) * inverse
+        return dx, {"gamma": self.gathered(xp, product), **({"beta": self.gathered(xp, dy)} if self.center else {})}
 
 
 class GroupNormalization(AffineLayer):
@@ -481,7 +481,7 @@ def mean_of(xp: Backend, x: Array, axes: tuple[int, ...]) -> Array:
     count = max(math.prod(x.shape[axis] for axis in axes), 1)
     if axes == (x.ndim - 1,):
         share = xp.full((x.shape[-1],), 1.0 / count, dtype=x.dtype)
-        return xp.expand_dims(xp.matmul(x, share), axis=-1)  # BLAS's sum, the faster
+        return xp.expand_dims(xp.vecdot(x, share), axis=-1)  # BLAS's sum, the faster
     return xp.sum(x, axis=axes, keepdims=True) / count
 
 
