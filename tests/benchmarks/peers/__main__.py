@@ -5,6 +5,9 @@ one before fall asleep; each pair gives a ratio, and the table has the median ra
 same threads: the cores that this process may run on (``taskset`` restricts them). Before anything is timed, all
 contenders for a work must agree on the losses of the first steps from the same weights.
 
+On a machine that others use too, ``--clock cpu`` takes the time that the processor worked for a contender, summed over
+its threads, in place of what passed.
+
 The peers are in the extra `benchmarks`; ``--peers`` names the interpreter of an environment that has them. Where one is
 missing, its lines say so.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -103,7 +107,9 @@ def require_agreement(peer: str, ours: list[float], theirs: list[float]) -> None
         )
 
 
-def measure(row: Row, contenders: Contenders, pairs: int, turn_s: float, pause_s: float) -> Measured:
+def measure(
+    row: Row, contenders: Contenders, pairs: int, turn_s: float, pause_s: float, clock: str = "wall"
+) -> Measured:
     """Measure one line.
 
     Args:
@@ -112,6 +118,7 @@ def measure(row: Row, contenders: Contenders, pairs: int, turn_s: float, pause_s
         pairs: how many.
         turn_s: what a contender works at least, before it is the other's turn.
         pause_s: what lies between two turns.
+        clock: "wall" or "cpu".
 
     Raises:
         ContenderError: a process failed, or the two do not compute the same.
@@ -132,7 +139,7 @@ def measure(row: Row, contenders: Contenders, pairs: int, turn_s: float, pause_s
     for _ in range(pairs):
         for contender, work, record in zip(both, (row.ours, row.theirs), values, strict=True):
             time.sleep(pause_s)
-            record.append(contender.ask("run", seconds=turn_s) / work.units)
+            record.append(contender.ask("run", seconds=turn_s, clock=clock) / work.units)
     return Measured(row, *values)
 
 
@@ -149,6 +156,7 @@ def table(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=15, help="pairs of turns for a line, at least 2")
     parser.add_argument("--turn", type=float, default=0.1, metavar="SECONDS", help="of a turn, at least")
     parser.add_argument("--pause", type=float, default=0.1, metavar="SECONDS", help="between turns")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="what is taken for time")
     parser.add_argument("--short", action="store_true", help="sizes that take no time, to see that all lines come")
     parser.add_argument("--list", action="store_true", help="print the names of the groups")
     options = parser.parse_args(arguments)
@@ -163,7 +171,8 @@ def table(arguments: list[str] | None = None) -> int:
         print("\n".join(dict.fromkeys(row.group for row in chosen)))
         return 0
     found = versions(options.peers)
-    print(machine(found) + "\n")
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    print(f"{machine(found)}; time by the {options.clock} clock, load average {load}\n")
     print("| work | against | to reach | ratio, median (quartiles) | layerkit | the other |\n|---|---|---|---|---|---|")
     failed = 0
     with Contenders(options.peers) as contenders:
@@ -174,7 +183,7 @@ def table(arguments: list[str] | None = None) -> int:
             cells = (f"{' and '.join(missing)} not installed", "", "")
             if not missing:
                 try:
-                    cells = measure(row, contenders, options.pairs, options.turn, options.pause).cells()
+                    cells = measure(row, contenders, options.pairs, options.turn, options.pause, options.clock).cells()
                 except ContenderError as error:
                     cells = (f"failed: {error}", "", "")
                     failed += 1

@@ -21,15 +21,27 @@ class KerasLike:
 
     def __init__(self, work: Work) -> None:
         self.work, self.model = work, self.compiled(work)
-        self.model.set_weights(work.weights)
+        dense = [layer for layer in self.model.layers if isinstance(layer, self.library.layers.Dense)]
+        for layer, weights in zip(dense, zip(work.weights[::2], work.weights[1::2], strict=True), strict=True):
+            layer.set_weights(weights)
         self.x, self.y = work.data
 
     def compiled(self, work: Work) -> Any:
         lib: Any = self.library
         *inner, last = work.widths[1:]
         model = lib.Sequential([lib.Input((work.widths[0],))])
+        between = "relu" if work.classifies else "sigmoid"
         for width in inner:
-            model.add(lib.layers.Dense(width, activation="relu" if work.classifies else "sigmoid"))
+            if work.normalization:
+                layers = (
+                    lib.layers.Dense(width),
+                    getattr(lib.layers, work.normalization)(),
+                    lib.layers.Activation(between),
+                )
+            else:
+                layers = (lib.layers.Dense(width, activation=between),)
+            for layer in layers:
+                model.add(layer)
         model.add(lib.layers.Dense(last, activation=None if work.classifies else "sigmoid"))
         model.compile(
             getattr(lib.optimizers, work.optimizer)(learning_rate=work.learning_rate),

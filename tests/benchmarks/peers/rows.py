@@ -70,6 +70,7 @@ def rows(*, short: bool = False) -> Iterator[Row]:
     yield from build(short=short)
     yield from memory(short=short)
     yield from each_optimizer(short=short)
+    yield from normalization(short=short)
 
 
 def xor(*, short: bool) -> Iterator[Row]:
@@ -153,4 +154,21 @@ def each_optimizer(*, short: bool) -> Iterator[Row]:
         if isinstance(getattr(optimizers, name), type) and name not in (*others, "LBFGS", "LevenbergMarquardt"):
             label = f"MLP 784-512-512-10, batch 128, {name}, `fit`, a step"
             work = replace(sgd, optimizer=name)
-            yield Row("optimizers", label, work, "layerkit", sgd, against="the same with SGD")
+            yield Row("optimizers", label, work, "layerkit", sgd, "≤ 1.3", "the same with SGD")
+            if name == "Muon":
+                products = replace(work, job="orthogonalize")
+                yield Row("optimizers", label, work, "numpy", products, against="the products of its update alone")
+
+
+def normalization(*, short: bool) -> Iterator[Row]:
+    """Yield the lines of layers that normalize, alone and in a network."""
+    for name in ("BatchNormalization", "LayerNormalization"):
+        for rows, width in ((32, 64), (128, 512), (1024, 1024)):
+            batch, features, repeats = (4, 5, 2) if short else (rows, width, max(1, (1 << 21) // (rows * width)))
+            work = Work("layer", (features,), batch, batch, repeats=repeats, normalization=name)
+            label = f"{name} of ({rows}, {width}), forward and backward"
+            yield Row("normalization", label, work, "torch", work, "≤ 1.0")
+        widths = (6, 5, 5, 10) if short else (784, 512, 512, 10)
+        work = Work("fit", widths, 8 if short else 3200, 4 if short else 128, normalization=name)
+        label = f"MLP 784-512-512-10, batch 128, with {name}, SGD, `fit`, a step"
+        yield Row("normalization", label, work, "torch", work, "≤ 1.0")

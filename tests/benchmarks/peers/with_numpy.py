@@ -78,9 +78,33 @@ class Products:
                 np.matmul(a, b, out=out)
 
 
+class Orthogonalization:
+    """The matrix products of Muon's update alone: five steps of Newton and Schulz's for each kernel."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        rng = np.random.default_rng(0)
+        self.matrices: list[tuple[Floats, Floats, Floats, Floats]] = []
+        for shape in itertools.pairwise(work.widths):
+            x = rng.standard_normal((min(shape), max(shape)), "float32")
+            x /= np.linalg.norm(x)
+            self.matrices.append((x, x @ x.T, np.empty((len(x), len(x)), "float32"), np.empty_like(x)))
+
+    def check(self) -> list[float]:
+        return []
+
+    def run(self) -> None:
+        for _ in range(self.work.units):
+            for x, gram, square, out in self.matrices:
+                for _ in range(5):
+                    np.matmul(x, x.T, out=gram)
+                    np.matmul(gram, gram, out=square)
+                    np.matmul(square, x, out=out)
+
+
 def fit(work: Work) -> Job:
     """Return the script for this network."""
     return PlannedFit(work) if work.classifies else TutorialFit(work)
 
 
-JOBS = {"fit": fit, "blas": Products}
+JOBS = {"fit": fit, "blas": Products, "orthogonalize": Orthogonalization}

@@ -18,13 +18,22 @@ if TYPE_CHECKING:
 def network(work: Work) -> nn.Sequential:
     """Return the model, with the initial weights that everybody has."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(work.widths, work.widths[1:], strict=False):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU() if work.classifies else nn.Sigmoid()]
-    model = nn.Sequential(*(layers[:-1] if work.classifies else layers))
-    with torch.no_grad():
-        for parameter, weight in zip(model.parameters(), work.weights, strict=True):
-            parameter.copy_(torch.from_numpy(weight.T))
-    return model
+    for kernel, bias in zip(work.weights[::2], work.weights[1::2], strict=True):
+        layers.append(nn.Linear(*kernel.shape))
+        with torch.no_grad():
+            for parameter, weight in zip(layers[-1].parameters(), (kernel, bias), strict=True):
+                parameter.copy_(torch.from_numpy(weight.T))
+        if work.normalization:
+            layers.append(normalization(work, kernel.shape[1]))
+        layers.append(nn.ReLU() if work.classifies else nn.Sigmoid())
+    end = 0 if not work.classifies else 2 if work.normalization else 1  # neither stands after the last of them
+    return nn.Sequential(*layers[: len(layers) - end])
+
+
+def normalization(work: Work, width: int) -> nn.Module:
+    """Return the layer, with Keras's constants."""
+    layers = {"BatchNormalization": nn.BatchNorm1d, "LayerNormalization": nn.LayerNorm}
+    return layers[work.normalization](width, eps=1e-3)
 
 
 class Fit:
@@ -82,4 +91,29 @@ class Predict:
                 torch.cat([self.model(x) for x in self.x.split(self.work.batch_size)]).numpy()
 
 
-JOBS = {"fit": Fit, "predict": Predict}
+class Layer:
+    """Go forward and backward through a layer alone."""
+
+    def __init__(self, work: Work) -> None:
+        self.work, self.layer = work, normalization(work, work.widths[0])
+        self.x, self.dy = (torch.from_numpy(array) for array in work.passes)
+        self.x.requires_grad_()
+
+    def passes(self) -> torch.Tensor:
+        self.x.grad = None
+        self.layer.zero_grad()
+        y = self.layer(self.x)
+        y.backward(self.dy)
+        return y.detach()
+
+    def check(self) -> list[float]:
+        y = self.passes()
+        found = y[0], self.x.grad[0], *(parameter.grad for parameter in self.layer.parameters())
+        return torch.cat([each[:4] for each in found]).tolist()
+
+    def run(self) -> None:
+        for _ in range(self.work.repeats):
+            self.passes()
+
+
+JOBS = {"fit": Fit, "predict": Predict, "layer": Layer}

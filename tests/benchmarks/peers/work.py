@@ -26,7 +26,8 @@ class Work:
 
     Attributes:
         job: "fit"; "step", the training step alone, on one batch; "predict"; "build", which makes, compiles and fits
-            `repeats` models for an epoch; or "blas", the matrix products of "fit" alone.
+            `repeats` models for an epoch; "blas", the matrix products of "fit" alone; "orthogonalize", those of
+            Muon's update alone; or "layer", which goes forward and backward through `normalization` alone.
         widths: of the input, and of each layer.
         rows: of the data.
         batch_size: rows a step.
@@ -34,6 +35,7 @@ class Work:
         optimizer: Keras's name of a class.
         learning_rate: the optimizer's.
         repeats: of the job, in one run.
+        normalization: Keras's name of a layer that stands between a layer and its activation, or alone; "" for none.
     """
 
     job: str
@@ -44,11 +46,12 @@ class Work:
     optimizer: str = "SGD"
     learning_rate: float = 0.01
     repeats: int = 1
+    normalization: str = ""
 
     @property
     def units(self) -> int:
         """What the time of a run is divided by: the steps of training, else the number of repeats."""
-        if self.job in ("fit", "blas"):
+        if self.job in ("fit", "blas", "orthogonalize"):
             return self.epochs * (self.rows // self.batch_size)
         return self.repeats
 
@@ -80,6 +83,13 @@ class Work:
                 np.zeros(outputs, "float32"),
             ]
         return weights
+
+    @cached_property
+    def passes(self) -> tuple[Floats, Floats]:
+        """What goes forward through a layer alone, and what comes back."""
+        rng = np.random.default_rng(2)
+        shape = self.batch_size, self.widths[0]
+        return 1 + rng.standard_normal(shape, "float32"), rng.standard_normal(shape, "float32")
 
     @property
     def beginning(self) -> tuple[Floats, NDArray[np.float32] | NDArray[np.int64]]:
