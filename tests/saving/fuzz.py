@@ -160,6 +160,16 @@ def mutate_weights(data: bytes, draw: random.Random) -> bytes:
     return files.safetensors(mutate_json(json.loads(data[8 : 8 + length]), draw), data[8 + length :])
 
 
+def watch(watched: list[Any]) -> None:
+    """Note what is opened, imported or run from now on, as long as the list begins with a file that may be opened."""
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if watched and event.startswith(FORBIDDEN) and not (event == "open" and str(arguments[0]) == watched[0]):
+            watched.append(f"{event} {arguments!r}"[:200])
+
+    sys.addaudithook(hook)
+
+
 def judge(path: Path, watched: list[Any], load: Any = None) -> tuple[str, float]:
     """Load a file, and return what became of it, and the seconds it took."""
     from layerkit import load_model
@@ -209,10 +219,6 @@ def child(folder: Path, kind: str, first: int, count: int, seed: int, flips: boo
     watched: list[Any] = []
     ways = others(kind)
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if watched and event.startswith(FORBIDDEN) and not (event == "open" and str(arguments[0]) == watched[0]):
-            watched.append(f"{event} {arguments!r}"[:200])
-
     good = {name: (folder / name).read_bytes() for name in names}
     paths = {name: folder / f"mutant{first}{name}" for name in names}
     for name, path in paths.items():  # which loads what is loaded on first use
@@ -224,7 +230,7 @@ def child(folder: Path, kind: str, first: int, count: int, seed: int, flips: boo
             path.write_bytes(wrong)
             judge(path, watched)
     "\x80".encode("unicode_escape")  # a codec that Python loads on first use: `inspect` shows strange letters so
-    sys.addaudithook(hook)
+    watch(watched)
     before = peak_kib()
     limit = 1024 * before + 2**30
     resource.setrlimit(resource.RLIMIT_AS, (limit + 2**33, limit + 2**33))

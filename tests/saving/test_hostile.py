@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import os
 import struct
 import zipfile
@@ -18,7 +19,7 @@ from layerkit import load_model
 from layerkit.errors import ModelFormatError
 from layerkit.saving import archive
 from layerkit.saving.place import Place
-from tests.saving import bombs, files, fuzz, greedy
+from tests.saving import bombs, files, fuzz, greedy, holes
 
 FOLDER = Path(layerkit.saving.__file__).parent
 
@@ -281,75 +282,41 @@ def test_settings_that_no_optimizer_has(name: str, good: bytes, tmp_path: Path) 
     assert refusal(change, tmp_path).startswith(f"training.json: {sentence}")
 
 
-# What others fell for. Each file names something that would leave a mark, if it were run, loaded or opened.
+# What others fell for.
 
 
-def holes(mark: Path) -> dict[str, Any]:
-    """Return, by what it imitates, a value to stand for a layer."""
-    touch = f"open({str(mark)!r}, 'w')"
-    code = {"class_name": "function_type", "code": touch}
-    return {
-        "CVE-2024-3660: Lambda with marshalled code": {"class": "layers.Lambda", "config": {"function": code}},
-        "CVE-2024-3660: __lambda__": {"class_name": "__lambda__", "config": {"value": touch, "defaults": None}},
-        "CVE-2025-1550: module and class_name": {"module": "os", "class_name": "system", "config": f"touch {mark}"},
-        "CVE-2025-1550: a function of a module": {"custom": "os.system"},
-        "CVE-2025-1550: a class of a module": {"class": "subprocess.Popen", "config": {"args": ["touch", str(mark)]}},
-        "CVE-2025-8747: get_file": {"class": "utils.get_file", "config": {"fname": "x", "origin": f"file://{mark}"}},
-        "CVE-2025-8747: an inner function": {
-            "class": "layers.Dense",
-            "config": {"name": "x", "units": {"custom": "keras.utils.get_file"}},
-        },
-        "CVE-2025-9905: legacy Lambda in h5": {"class_name": "Lambda", "config": {"function": [touch, None, None]}},
-        "CVE-2025-9906: safe mode switched off": {
-            "class": "config.enable_unsafe_deserialization",
-            "config": {},
-        },
-        "CVE-2025-49655: TorchModuleWrapper": {"class": "layers.TorchModuleWrapper", "config": {"module": "gASV"}},
-        "CVE-2025-12058: StringLookup of a file": {
-            "class": "layers.StringLookup",
-            "config": {"vocabulary": "/etc/passwd"},
-        },
-        "registered_name": {"registered_name": "os>system", "class_name": "system", "config": {}},
-        "builtins": {"class": "builtins.eval", "config": {"source": touch}},
-        "a dunder": {"class": "layers.__builtins__", "config": {}},
-        "a name of the module": {"class": "layers.import_module", "config": {"name": "this"}},
-        "a path": {"class": "layers.Dense.__init__.__globals__", "config": {}},
-        "from_config of a base": {"class": "configurable.Configurable", "config": {}},
-        "a type that is called": {
-            "class": "layers.Dense",
-            "config": {"name": "x", "units": 1, "activation": {"type": "builtins.exec"}},
-        },
-        "an activation by name": {
-            "class": "layers.Dense",
-            "config": {"name": "x", "units": 1, "activation": "os.system"},
-        },
-        "an initializer by name": {
-            "class": "layers.Dense",
-            "config": {"name": "x", "units": 1, "kernel_initializer": "numpy.load"},
-        },
-        "a pickled array": {
-            "class": "initializers.Constant",
-            "config": {"value": {"array": {"dtype": "object", "shape": [], "values": [touch]}}},
-        },
-        "a custom object that is none": {"class": "custom.os", "config": {}},
-        "a callback": {"class": "callbacks.LambdaCallback", "config": {"on_train_end": touch}},
-    }
+def test_what_others_fell_for_is_refused_and_runs_nothing() -> None:
+    found = holes.judged()
+    assert found.keys() == holes.HOLES.keys()
+    for name, hole in holes.HOLES.items():
+        assert found[name].startswith(hole.refusal), name
 
 
-NAMES_OF_HOLES = list(holes(Path("mark")))
-
-
-@pytest.mark.parametrize("name", NAMES_OF_HOLES)
-def test_what_others_fell_for_is_refused(name: str, good: bytes, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    value = holes(mark)[name]
-    data = files.with_json(good, "architecture.json", lambda all_: all_["model"]["config"]["layers"].append(value))
-    assert refusal(data, tmp_path).startswith("architecture.json: $.model.config.layers[3]")
-    assert not mark.exists()
+@pytest.mark.parametrize("name", [name for name, hole in holes.HOLES.items() if hole.refusal == holes.LAYER])
+def test_nor_does_it_elsewhere_in_the_architecture(name: str, good: bytes, tmp_path: Path) -> None:
+    members = files.parts(holes.HOLES[name].make(good, tmp_path))
+    value = json.loads(members["architecture.json"])["model"]["config"]["layers"][3]
     for place in ("optimizer", "loss", "metrics"):
         data = files.with_json(good, "architecture.json", lambda all_, at=place: all_["compile"].update({at: value}))
         assert refusal(data, tmp_path).startswith("architecture.json: $.compile")
-        assert not mark.exists()
+        assert not (tmp_path / "mark").exists()
+
+
+def test_nothing_is_downloaded_or_unpacked() -> None:
+    for path in FOLDER.parent.rglob("*.py"):
+        source = path.read_text()
+        imported = {
+            name.partition(".")[0]
+            for node in ast.walk(ast.parse(source))
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert not imported & {"tarfile", "zipfile", "shutil", "ftplib", "h5py", "yaml", "marshal"}, path
 
 
 def test_custom_objects_that_are_no_classes_are_not_called_by_a_file(good: bytes, tmp_path: Path) -> None:
