@@ -20,6 +20,7 @@ from layerkit.program import leaves
 from layerkit.xp import reference, words
 from layerkit.xp.backend import Backend, check_value
 from layerkit.xp.einsum import parsed
+from layerkit.xp.rows import Rows
 from layerkit_cupy.installation import device_names, find_device, summary
 from layerkit_cupy.pools import Pools
 from layerkit_cupy.products import Products, load
@@ -114,6 +115,7 @@ class CupyBackend(Backend):
     """
 
     name = "cupy"
+    takes_rows = True
 
     expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {
         word: getattr(reference, word)
@@ -268,6 +270,8 @@ class CupyBackend(Backend):
 
     @override
     def asarray(self, values: Any, dtype: str | None = None) -> Any:
+        if isinstance(values, Rows):
+            values = values.gathered()
         if isinstance(values, cupy.ndarray) and not self.owns(values):
             raise MixedBackendsError(
                 f"One computation takes arrays of one backend. Received: an array of cupy:{values.device.id} in a "

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import functools
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layerkit.program import Place
 from layerkit.program.recorder import find
+from layerkit_cupy.gathering import Gathering
 from layerkit_cupy.installation import summary
 from layerkit_cupy.source import OPTIONS, Written, layout, write
 from layerkit_cupy.stages import Kernel, Stages, Word
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from layerkit.program import Program
+    from layerkit.xp.rows import Rows
     from layerkit_cupy.backend import CupyBackend
 
 cupy: Any = import_module("cupy")
@@ -116,17 +120,19 @@ class _Replay:
         self._kernels: dict[Any, Any] = {}
         self._pool: Any = xp.pools.new(self)
         self._stream: Any = None
-        self._graph: Any = None
-        self._result: Any = None
+        self._graph: _Graph | None = None
+        self._gathering: Gathering | None = None
+        self._gathering_graph: _Graph | None = None
 
     def __call__(self, owner: CupyProgram, arrays: tuple[Any, ...]) -> Any:
+        if self._graph is not None and owner.path == "graph" and Gathering.takes(arrays):
+            return self._gather(arrays)
         for buffer, array in zip(self._inputs, arrays, strict=True):
-            cupy.copyto(buffer, array)
+            cupy.copyto(buffer, self._xp.asarray(array))
         if owner.path == "kernels":
             result = self._run()
         elif self._graph is not None:
-            self._graph.launch()
-            result = self._result
+            return self._graph.replayed()
         elif self._stream is None:
             result = self._warm_up()
         else:
@@ -153,16 +159,31 @@ class _Replay:
         self._xp.pools.share()
         return result
 
+    def _gather(self, batch: tuple[Rows, ...]) -> Any:
+        """Launch the graph that begins with gathering these rows."""
+        if self._gathering_graph is None or self._gathering is None or not self._gathering.fits(batch):
+            self._gathering = Gathering(batch, self._inputs)
+            self._gathering.begin(batch)
+            self._gathering.launch()
+            self._gathering_graph = self._captured(self._gathering.launch)
+        self._gathering.begin(batch)
+        return self._gathering_graph.replayed()
+
     def _capture(self) -> None:
+        self._graph = self._captured(lambda: None)
+
+    def _captured(self, first: Callable[[], None]) -> _Graph:
+        """Return a graph of the step, after something else."""
         with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
             self._stream.begin_capture()
             try:
-                self._result = self._run()
+                first()
+                result = self._run()
             except BaseException:
                 with contextlib.suppress(Exception):  # a capture that failed ends with an error too
                     self._stream.end_capture()
                 raise
-            self._graph = self._stream.end_capture()
+            return _Graph(self._stream.end_capture(), result)
 
     def _run(self) -> Any:
         stages, values = self.stages, dict[Any, Any]()
@@ -206,6 +227,18 @@ class _Replay:
             values.update(zip(instruction.outputs, result, strict=True))
         elif instruction.outputs:
             values[instruction.outputs[0]] = result
+
+
+class _Graph(NamedTuple):
+    """A CUDA graph, and what the step returns, which it writes anew each time."""
+
+    graph: Any
+    result: Any
+
+    def replayed(self) -> Any:
+        """Launch the graph; return a copy of its result."""
+        self.graph.launch()
+        return None if self.result is None else self.result.copy()
 
 
 def _compiled(written: Written) -> tuple[Any, int]:

@@ -20,6 +20,7 @@ from layerkit.dtype_policies import HALF
 from layerkit.errors import CaptureError, CaptureWarning
 from layerkit.program import active_recorder
 from layerkit.training.trouble import Copy, intercepted, stretches
+from layerkit.xp.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -147,9 +148,10 @@ class CapturedStep:
 
     def _take(self, *given: Any) -> Any:
         xp = self.subject.xp
-        arrays = tuple([xp.asarray(array) for array in given if array is not None])
+        # Of rows, the shape and dtype are known; only what is not replayed has them gathered here.
+        arrays = tuple([array if type(array) is Rows else xp.asarray(array) for array in given if array is not None])
         if self._eager:
-            return self.function(xp, *arrays)
+            return self.function(xp, *map(xp.asarray, arrays))
         if self._seen != changes():
             self._look_again()
         key = (xp, *[(array.shape, array.dtype) for array in arrays])
@@ -160,6 +162,7 @@ class CapturedStep:
                 with contextlib.suppress(TypeError):
                     self._last = learnt.run, weakref.ref(given[0]), weakref.ref(given[1])
             return learnt.run(*arrays)
+        arrays = tuple(map(xp.asarray, arrays))
         if (learnt is None and self._is_new(key)) or active_recorder() is not None:
             return self.function(xp, *arrays)
         with _lock:

@@ -428,7 +428,7 @@ class _Column:
             yield target
 
 
-class Rows:
+class JoinedRows:
     """Rows that come in batches, copied into one array: allocated once if their number is known, else joined at last.
 
     Args:

@@ -11,14 +11,14 @@ import numpy as np
 
 from layerkit.callbacks.callback import CallbackList
 from layerkit.callbacks.history import History
-from layerkit.checks import is_a
 from layerkit.errors import DataError, NotReadyError
 from layerkit.overriding import override
-from layerkit.training.data import ArrayData, BatchData, Rows
+from layerkit.training.data import ArrayData, BatchData, JoinedRows
 from layerkit.training.guard import FiniteGuard
 from layerkit.training.trouble import say_when
 from layerkit.xp.foreign import brought
 from layerkit.xp.random import stream_key
+from layerkit.xp.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -388,7 +388,9 @@ def train(
 def _here(step: Step | Inference, *arrays: Any) -> list[Any]:
     """Return a batch where the model is, which a callback may have moved since the batch was cut."""
     xp = step.xp
-    return [array if array is None or is_a(array, np.ndarray) else brought(xp, array, "the batch") for array in arrays]
+    found = [array.gathered() if type(array) is Rows and array.xp is not xp else array for array in arrays]
+    stays = (type(None), np.ndarray, Rows)
+    return [array if isinstance(array, stays) else brought(xp, array, "the batch") for array in found]
 
 
 def _resumed(at: Standing, step: Step, run: Run) -> dict[str, Any]:
@@ -460,7 +462,7 @@ def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress
     step.look_again()
     callbacks("on_predict_begin")
     follows_begin, follows_end = (callbacks.cares_for(f"on_predict_batch_{moment}") for moment in ("begin", "end"))
-    outputs = Rows(batches.rows)
+    outputs = JoinedRows(batches.rows)
     index = 0
     with contextlib.closing(batches):
         for index, (x, _, _) in enumerate(batches.epoch()):

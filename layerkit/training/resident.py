@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from layerkit.errors import DataError
+from layerkit.xp.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,13 +81,16 @@ class ResidentColumn:
         """Return all of it, as a `numpy.ndarray`."""
         return self._xp.to_numpy(self.array)
 
-    def batches(self, order: Order | None) -> Iterator[Array]:
+    def batches(self, order: Order | None) -> Iterator[Array | Rows]:
         """Yield the batches, with the rows in this order."""
         count = self.array.shape[0] if order is None else len(order)
         for start in range(0, count, self._batch_size):
             stop = min(start + self._batch_size, count)
             if self._home() is not self._xp:
                 self._xp, self.array = self._home(), self._home().asarray(self.on_host())
+            if self._xp.takes_rows:
+                yield Rows(self._xp, self.array, None if order is None else order.on(self._xp), start, stop)
+                continue
             if order is None:
                 yield self.part(slice(start, stop))
                 continue

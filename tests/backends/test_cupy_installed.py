@@ -109,6 +109,7 @@ METHODS = {
     "cupy.ndarray.copy": [()],
     "cupy.ndarray.reshape": None,
     "cupy.ndarray.data": None,
+    "cupy.ndarray.flags": None,
     "cupy.ndarray.strides": None,
 }
 
@@ -212,6 +213,16 @@ def test_philox_compiles(nvrtc, architecture):
     from layerkit_cupy import backend
 
     assert ".visible .entry layerkit_philox(" in compiled(nvrtc, backend.PHILOX, architecture)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_gathering_compiles(nvrtc, size, ordered):
+    from layerkit_cupy.gathering import ADVANCE, gather_source
+
+    name, source = gather_source(size, ordered=ordered)
+    assert f".visible .entry {name}(" in compiled(nvrtc, source, "compute_75")
+    assert ".visible .entry layerkit_advance(" in compiled(nvrtc, ADVANCE, "compute_90")
 
 
 @pytest.fixture(scope="module")

@@ -538,6 +538,92 @@ def test_data_on_the_device_brings_its_order_alone(cupy, shuffle):
     assert to_host <= 64  # the loss
 
 
+@pytest.fixture
+def keeps_data(cupy):
+    budget, cupy.data_budget = cupy.data_budget, 1 << 20
+    yield cupy
+    cupy.data_budget = budget
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batch_size", [22, 11, 5])
+def test_batches_gathered_within_the_graph_are_those_of_numpy(keeps_data, batch_size, shuffle, dtype):
+    """22 rows: one batch, two, or four and a smaller one; with weights of samples, which are a third input."""
+    random = np.random.default_rng(0)
+    x, y, weight = random.normal(size=(22, 3)), random.integers(0, 2, (22, 1)), random.random(22)
+    found = []
+    for backend in (keeps_data, "numpy"):
+        model = Sequential([Dense(4, "tanh"), Dense(1, "sigmoid")], seed=0, backend=backend, dtype=dtype)
+        model.compile("sgd", "binary_crossentropy")
+        history = model.fit(x, y, batch_size=batch_size, epochs=7, verbose=0, shuffle=shuffle, sample_weight=weight)
+        outputs = [model.predict(x, batch_size=5, verbose=0) for _ in range(2)]
+        found.append([*model.get_weights(), *outputs, np.array(history.history["loss"])])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10 if dtype == "float64" else 1e-4, atol=1e-7)
+
+
+def launches_of_epochs(cupy, x, y, **settings):
+    launches, found = sys.modules["cupy"].launches, []
+
+    def mark(epoch, logs):
+        found.append([name for name in launches if name not in ("setitem", "isfinite", "all")])  # totals, and a look
+        launches.clear()
+
+    model = Sequential([Dense(2)], seed=0, backend=cupy)
+    model.compile("sgd", "mse")
+    model.fit(x, y, verbose=0, callbacks=[LambdaCallback(on_epoch_end=mark)], **settings)
+    return found
+
+
+def test_a_step_is_one_graph_launch_and_nothing_else(emulation):
+    cupy = layerkit.backend("cupy:0")
+    cupy.data_budget = 1 << 20
+    x, y = np.ones((20, 3), np.float32), np.ones((20, 2), np.float32)
+    assert launches_of_epochs(cupy, x, y, batch_size=20, epochs=9)[-3:] == [["graph"]] * 3
+    in_order = launches_of_epochs(cupy, x, y, batch_size=5, epochs=9, shuffle=False)
+    assert in_order[-3:] == [["graph"] * 4] * 3
+    # Each epoch has an order of its own, which is copied once to where the graph reads it.
+    assert launches_of_epochs(cupy, x, y, batch_size=5, epochs=9)[-3:] == [["copy", *["graph"] * 4]] * 3
+
+
+def test_another_data_set_is_another_graph(keeps_data):
+    """Also one that lies where the first did: it is not the address that counts."""
+    model = Sequential([Dense(1)], seed=0, backend=keeps_data, dtype="float64")
+    plain = Sequential([Dense(1)], seed=0, dtype="float64")
+    for each in (model, plain):
+        each.compile("sgd", "mse")
+    for number in range(4):
+        x = np.random.default_rng(number).normal(size=(12, 3))
+        for each in (model, plain):
+            each.fit(x, x[:, :1] * number, batch_size=4, epochs=3, verbose=0)
+            each.evaluate(x[:8], x[:8, :1], batch_size=4, verbose=0)
+    for ours, theirs in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+
+
+def test_rows_gathered_in_words_of_every_size(cupy):
+    from layerkit.xp.rows import Rows
+    from layerkit_cupy.gathering import Gathering
+
+    order = cupy.asarray(np.array([4, 0, 3, 3, 1]))
+    for dtype, width in (("uint8", 3), ("float16", 1), ("float16", 3), ("float32", 1), ("int64", 2), ("uint8", 16)):
+        array = cupy.asarray(np.arange(5 * width).reshape(5, width), dtype)
+        for rows in (Rows(cupy, array, order, 2, 4), Rows(cupy, array, None, 1, 3)):
+            with cupy.on_device():
+                target = cupy.empty(rows.shape, dtype=array.dtype)
+                assert Gathering.takes([rows])
+                gathering = Gathering([rows], [target])
+                gathering.begin([rows])
+                gathering.launch()
+            expected = np.arange(5 * width).reshape(5, width)[[3, 3] if rows.order is not None else [1, 2]]
+            np.testing.assert_array_equal(cupy.to_numpy(target), expected)
+            np.testing.assert_array_equal(cupy.to_numpy(rows.gathered()), expected)
+            assert (rows.shape, rows.dtype) == (expected.shape, array.dtype)
+            assert gathering.fits([rows])
+            assert not gathering.fits([Rows(cupy, array + 0, rows.order, 1, 3)])
+
+
 def test_weights_and_masks_are_the_bits_of_numpy(cupy):
     def bits(backend):
         model = Sequential([Dense(5), Dropout(0.5)], seed=11, backend=backend)
