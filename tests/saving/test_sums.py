@@ -12,6 +12,7 @@ from layerkit import Input, Sequential, load_model
 from layerkit.errors import ModelFormatError
 from layerkit.layers import Dense
 from layerkit.saving.sums import SHORT
+from tests.saving import load_time
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +51,10 @@ def test_damage_is_told_even_where_it_looks_like_nonsense(tmp_path: Path) -> Non
     path.write_bytes(whole[:place] + b"'" + whole[place + 1 :])
     with pytest.raises(ModelFormatError, match="The file is damaged"):
         load_model(path)
+
+
+def test_the_time_of_loading_is_measured() -> None:
+    """The long form: python -m tests.saving.load_time."""
+    found = load_time.measured(width=32, layers=2, pairs=2)
+    assert found.size_mib < 1
+    assert min(found.load_s, found.load_file_s, found.sum_s) > 0
