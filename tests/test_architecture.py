@@ -27,7 +27,7 @@ LEVELS = (
     ("checks", "configurable"),
     ("changes", "names"),
     ("descriptions",),
-    ("errors", "overriding"),
+    ("errors", "locking", "overriding"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.checks import check_flag, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError, ModelFormatError
+from layerkit.locking import try_lock
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
@@ -211,20 +212,14 @@ def _locked(folder: Path) -> TextIO:
     path = folder / _LOCK
     while True:
         file = path.open("a+")
-        if sys.platform == "win32":
-            return file
-        import fcntl  # is not everywhere
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file):
             file.seek(0)
             process = file.read(20).strip() or "unknown"
             file.close()
             raise ArgumentError(
                 f"BackupAndRestore: a folder must serve one training at a time. "
                 f"Received: backup_dir={str(folder)!r}, which process {process} uses"
-            ) from None
+            )
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break

@@ -15,24 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from layerkit.errors import ArgumentError, SaveError
+from layerkit.locking import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 _PARTIAL = ".partial"
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Lock a file, until it is closed, unless another process has done so."""
-    if sys.platform == "win32":
-        return True  # no file is renamed or removed there that is open, which will do for a lock
-    import fcntl  # is not everywhere
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextlib.contextmanager
@@ -99,7 +87,7 @@ def _create(target: Path) -> tuple[Path, BinaryIO]:
         temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}{_PARTIAL}")
         file = temporary.open("xb")
         try:
-            if _locked(file) and temporary.exists():
+            if try_lock(file) and temporary.exists():
                 return temporary, file  # else another process took it for a leftover, between these two lines
         except BaseException:
             file.close()
@@ -113,7 +101,7 @@ def sweep(target: Path) -> None:
     """Remove what dead processes left of `target`. What a living one writes is locked, and stays."""
     for leftover in target.parent.glob(f".{_escaped(target.name)}.*{_PARTIAL}"):
         with contextlib.suppress(OSError), leftover.open("rb") as file:
-            if _locked(file):
+            if try_lock(file):
                 if sys.platform == "win32":
                     file.close()
                 leftover.unlink()
