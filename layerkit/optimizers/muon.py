@@ -21,7 +21,7 @@ class Muon(Optimizer):
     """Momentum whose singular values are made equal (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon).
 
     For a matrix: ``m ← g + μ m``, ``x = g + μ m`` (m itself without Nesterov's form), and x, divided by its Frobenius
-    norm, goes n times through ``x ← a x + (b A + c A²) x`` with ``A = x xᵀ`` (Newton and Schulz). Then
+    norm, goes n times through ``x ← (a I + b A + c A²) x`` with ``A = x xᵀ`` (Newton and Schulz). Then
     ``w ← w - η ρ √max(rows, columns) x`` (Liu et al., arXiv:2502.16982, section 2.2). All other parameters, and those
     that are excluded, follow AdamW.
 
@@ -130,9 +130,10 @@ class Muon(Optimizer):
     def _orthogonal(self, xp: Backend, x: Array) -> Array:
         tall = x.shape[0] > x.shape[1]  # then from the other side, where A is the smaller: (b x xᵀ) x = x (b xᵀ x)
         x = x / (xp.sqrt(squared_norm(xp, x)) + 1e-7)
+        first = self.muon_a * xp.eye(min(x.shape), dtype=x.dtype)
         for _ in range(self.ns_steps):
             transposed = xp.matrix_transpose(x)
             a = xp.matmul(transposed, x) if tall else xp.matmul(x, transposed)
-            polynomial = self.muon_b * a + self.muon_c * xp.matmul(a, a)
-            x = self.muon_a * x + (xp.matmul(x, polynomial) if tall else xp.matmul(polynomial, x))
+            polynomial = first + self.muon_b * a + self.muon_c * xp.matmul(a, a)
+            x = xp.matmul(x, polynomial) if tall else xp.matmul(polynomial, x)
         return x
