@@ -66,6 +66,11 @@ def resume(
     """
     from pathlib import Path  # slow to load
 
+    if is_a(path, str, Path) and not (Path(path).suffix or Path(path).exists()):
+        raise ArgumentError(
+            f"resume: there must be a folder of checkpoints at the path, or a checkpoint. "
+            f"Received: {str(path)!r}, where there is nothing"
+        )
     folder = BackupAndRestore(path) if Path(path).is_dir() else None
     restoring: Restoring = folder or _FromFile(path)
     try:

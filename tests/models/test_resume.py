@@ -348,6 +348,12 @@ def test_where_there_is_no_checkpoint(tmp_path: Path) -> None:
         f"resume: there must be a checkpoint in the folder. Received: {str(tmp_path)!r}, without one. "
         f"Train with BackupAndRestore first."
     )
+    with pytest.raises(ArgumentError) as refusal:
+        resume(tmp_path / "none", X, Y)
+    assert str(refusal.value) == (
+        f"resume: there must be a folder of checkpoints at the path, or a checkpoint. "
+        f"Received: {str(tmp_path / 'none')!r}, where there is nothing"
+    )
     model = fit(compiled(), ModelCheckpoint(tmp_path / "a.layerkit"))
     model.save(tmp_path / "b.layerkit")
     with pytest.raises(ModelFormatError) as refusal:

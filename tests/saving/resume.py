@@ -63,7 +63,7 @@ def train(folder: Path, name: str, seed: int, *, pause_s: float = 0.0, tells: bo
     if pause_s:
         callbacks.append(LambdaCallback(on_train_batch_begin=lambda batch, logs: time.sleep(pause_s)))
     if tells:
-        callbacks.append(LambdaCallback(on_train_begin=lambda logs: print("began", flush=True)))
+        callbacks.append(LambdaCallback(on_train_batch_begin=lambda batch, logs: print("batch", flush=True)))
     chosen = {key: setting[key] for key in ("shuffle", "validation_split") if key in setting}
     model.fit(x, y, batch_size=8, epochs=EPOCHS, callbacks=callbacks, verbose=0, **chosen)
     digest = hashlib.sha256()
@@ -99,15 +99,17 @@ def killed_and_resumed(name: str, seed: int) -> tuple[int, int, bool]:
             running = process(Path(folder), name, seed, 0.01)
             assert running.stdout is not None
             with running:
-                if kills < 2 and running.stdout.readline() == "began\n":
+                # After some batches, however long they take, and at any moment within the next or between them.
+                told = [running.stdout.readline() for _ in range(draw.randrange(1, 40) if kills < 2 else 0)]
+                if kills < 2 and told[-1] == "batch\n":
                     try:
-                        running.wait(draw.uniform(0.0, 0.8))
+                        running.wait(draw.uniform(0.0, 0.02))
                     except subprocess.TimeoutExpired:
                         early += not list(Path(folder).glob("checkpoint-*"))
                         running.send_signal(signal.SIGKILL)
-                told = running.stdout.read().split()
+                told += running.stdout.readlines()
                 if running.wait() == 0:
-                    return kills, early, told[-1] == expected
+                    return kills, early, told[-1].strip() == expected
                 kills += 1
 
 
