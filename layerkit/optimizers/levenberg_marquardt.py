@@ -28,7 +28,7 @@ class LevenbergMarquardt(Optimizer):
     1978). Of ρ, the decrease of F as a share of what was predicted, follows the damping: where ρ > 0, the step is taken
     and ``μ ← μ max(1/3, 1 - (2 ρ - 1)³)``; elsewhere ``μ ← μ ν``, ``ν ← 2 ν``, and h is sought again (Madsen, Nielsen
     and Tingleff, *Methods for Non-Linear Least Squares Problems*, 2004, algorithm 3.16; Nocedal and Wright, *Numerical
-    Optimization*, 2006, chapter 10). An epoch is one step.
+    Optimization*, 2006, chapter 10). An epoch is one step, and its loss that where the step begins.
 
     The loss must be a mean or sum of squares (`MeanSquaredError`, `MeanSquaredLogarithmicError`, or one with
     `Loss.residuals`), with any weights of samples. L2 penalties belong to F and H; other penalties are refused. Each
@@ -41,7 +41,7 @@ class LevenbergMarquardt(Optimizer):
     - "cost": F decreased, and was predicted to, by at most `cost_tolerance` times itself.
 
     With P parameters and K outputs, a step takes about ``2 n K P²`` operations for n rows, and ``2/3 P³`` for each h;
-    and memory for ``4 P²`` float64 numbers, and for some four million more, where a block of rows of J stands.
+    and memory for ``5 P²`` float64 numbers, and for some four million more, where a block of rows of J stands.
 
     Args:
         damping: the first μ.
@@ -49,7 +49,7 @@ class LevenbergMarquardt(Optimizer):
         gradient_tolerance: at least 0, which holds at a perfect fit alone.
         step_tolerance: at least 0.
         cost_tolerance: at least 0.
-        max_parameters: how many parameters are allowed: 4,000 take half a GB.
+        max_parameters: how many parameters are allowed: 4,000 take 0.6 GB.
         name: by default "levenberg_marquardt".
 
     Attributes:
@@ -111,7 +111,7 @@ class LevenbergMarquardt(Optimizer):
             raise ArgumentError(
                 f"{self.name}: a step solves equations in all parameters, of which there may be "
                 f"{self.max_parameters:,}. Received: {count:,} parameters. Use LBFGS, or give max_parameters={count}, "
-                f"which takes {4 * 8 * count**2 / 1e9:.2g} GB."
+                f"which takes {5 * 8 * count**2 / 1e9:.2g} GB."
             )
 
     @override

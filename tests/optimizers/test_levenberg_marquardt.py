@@ -429,7 +429,7 @@ REFUSED = {
     "parameters": (
         lambda: network(optimizer=LevenbergMarquardt(max_parameters=31)).fit(X, Y, verbose=0),
         "levenberg_marquardt: a step solves equations in all parameters, of which there may be 31. Received: 32 "
-        "parameters. Use LBFGS, or give max_parameters=32, which takes 3.3e-05 GB.",
+        "parameters. Use LBFGS, or give max_parameters=32, which takes 4.1e-05 GB.",
     ),
     "batches": (
         lambda: network().fit(X, Y, batch_size=30, verbose=0),
