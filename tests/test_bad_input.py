@@ -16,7 +16,7 @@ import pytest
 import scipy.sparse
 
 import layerkit
-from layerkit import Input, Layer, Sequential, errors, layers, losses, optimizers
+from layerkit import Input, Layer, Model, Sequential, errors, layers, losses, optimizers
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers import Dense
 
@@ -157,6 +157,39 @@ def untrained(*layers: Any, **options: Any) -> Callable[[], Sequential]:
     return make
 
 
+class TwoHeads(Model):
+    """A model with two outputs, in a dictionary."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.a, self.b = Dense(1), Dense(3, "softmax")
+
+    def call(self, xp, x):
+        return {"price": self.a(x), "kind": self.b(x)}
+
+
+class TwoListed(TwoHeads):
+    """The same in a list."""
+
+    def call(self, xp, x):
+        return [self.a(x), self.b(x)]
+
+
+KINDS = "sparse_categorical_crossentropy"
+
+
+def two(kind: type[TwoHeads], loss: Any, targets: Any) -> Callable[[], Model]:
+    """Return a function that makes a model with two outputs, which is trained for an epoch."""
+
+    def make() -> Model:
+        model = kind(seed=0)
+        model.compile("adam", loss)
+        model.fit(x, targets, verbose=0)
+        return model
+
+    return make
+
+
 def first() -> Dense:
     return Dense(4, "tanh")
 
@@ -169,7 +202,7 @@ def three() -> Input:
     return Input((3,))
 
 
-MODELS: dict[str, Callable[[], Sequential]] = {
+MODELS: dict[str, Callable[[], Any]] = {
     "regression": trained(1, None, "mse", y),
     "classes": trained(3, "softmax", "sparse_categorical_crossentropy", labels),
     "probabilities": trained(3, "softmax", "categorical_crossentropy", one_hot),
@@ -181,10 +214,12 @@ MODELS: dict[str, Callable[[], Sequential]] = {
     "unbuilt_custom": untrained(Doubled, last, optimizer="adam", loss="mse"),
     "lookup": untrained(lambda: layers.Embedding(3, 2), layers.Flatten, last, optimizer="adam", loss="mse"),
     "empty": untrained(optimizer="adam", loss="mse"),
+    "two": two(TwoHeads, {"price": "mse", "kind": KINDS}, {"price": y, "kind": labels}),
+    "two_listed": two(TwoListed, ["mse", KINDS], [y, labels]),
 }
 
 
-def state_of(model: Sequential) -> list[Any]:
+def state_of(model: Any) -> list[Any]:
     """Return all that building and training change."""
     state: list[Any] = [model.built, [(layer, layer.name, layer.built) for layer in model.layers], model.history]
     variables = list(model.variables)
@@ -206,6 +241,7 @@ NAMES: dict[str, Any] = {
     **{name: getattr(optimizers, name) for name in optimizers.__all__},
     **{item.__name__: item for item in (*TOOLS, *LAYERS)},
     "layerkit": layerkit,
+    "KINDS": KINDS,
 }
 
 

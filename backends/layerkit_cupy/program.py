@@ -142,7 +142,10 @@ class _Replay:
                 owner.fall_back(error)
                 return self(owner, arrays)
             return self(owner, arrays)
-        return None if result is None else result.copy()
+        if result is None:
+            return None
+        several = len(self._program.outputs) > 1
+        return tuple([array.copy() for array in result]) if several else result.copy()
 
     # Everything in a pool of the replay's own, so that nobody else takes memory that the graph has for its values. It
     # is the pool that lets one value have the memory of another that is over.
@@ -194,7 +197,8 @@ class _Replay:
                 self._do(stage, values)
             for place in over:
                 values.pop(place, None)
-        return stages.resolved(self._program.outputs[0], values) if self._program.outputs else None
+        found = stages.resolved(self._program.outputs, values)
+        return found if len(found) > 1 else found[0] if found else None
 
     def _launch(self, kernel: Kernel, values: dict[Any, Any]) -> None:
         for operand in kernel.writes:

@@ -139,8 +139,8 @@ class Lines:
         self._numbers: dict[Any, Value] = {}
         self.functions: dict[str, Any] = {}
         """What the text calls beside NumPy, by name."""
-        for number, place in enumerate(program.inputs):
-            self.values[place] = self._new("given", place, name=("x", "y", "sample_weight")[number])
+        for place, name in zip(program.inputs, program.input_names, strict=False):
+            self.values[place] = self._new("given", place, name=name)
         for place, state in program.states.items():
             value = self.values[place] = self._new("held", place, name=state.path)
             value.array = state.value

@@ -51,7 +51,10 @@ class NumpyProgram:
             step = self._made(self.source, self.written.held)
         try:
             result = step(*arrays)
-            return None if result is None else result.copy()
+            if result is None:
+                return None
+            several = len(self.program.outputs) > 1
+            return tuple([array.copy() for array in result]) if several else result.copy()
         finally:
             idle.append(step)
 

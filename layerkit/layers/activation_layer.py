@@ -21,6 +21,8 @@ class ActivationLayer(Layer):
         x, y: (...).
     """
 
+    one_input = True
+
     supports_masking = True
 
     @override

@@ -335,6 +335,8 @@ class LogSoftmax(SoftmaxLayer):
 class FunctionActivation(Layer):
     """An activation made from a function ``f(x)`` or ``f(xp, x)`` of an array; its derivative is found by recording."""
 
+    one_input = True
+
     supports_masking = True
 
     def __init__(self, function: Callable[..., Any], **kwargs: Unpack[LayerArguments]) -> None:
@@ -408,6 +410,8 @@ class Activation(Layer):
         activation: a name, a function of `layerkit.activations`, or a layer without weights.
         kwargs: what every `Layer` takes.
     """
+
+    one_input = True
 
     supports_masking = True
 

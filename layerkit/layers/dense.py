@@ -45,6 +45,8 @@ class Dense(Layer):
         ShapeError: x has no axis of features, or the last axis of x is not the one the layer was built for.
     """
 
+    one_input = True
+
     supports_masking = True
 
     kernel: Any

@@ -45,6 +45,8 @@ class EinsumDense(Layer):
         ShapeError: x has another rank than the equation says, or other lengths than the layer was built for.
     """
 
+    one_input = True
+
     kernel: Any
     bias: Any
 

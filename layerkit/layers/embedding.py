@@ -44,6 +44,8 @@ class Embedding(Layer):
         ArgumentError: `input_dim` or `output_dim` is below 1, or not an integer.
     """
 
+    one_input = True
+
     autocast = False
 
     embeddings: Any

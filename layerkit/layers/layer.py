@@ -22,7 +22,17 @@ from layerkit.errors import (
 from layerkit.layers.input import Input
 from layerkit.layers.penalties import TapeOfPenalties, activity_penalties, collected, collecting, plus
 from layerkit.names import snake_case
-from layerkit.nested import are_shapes, filled, leaves, mapped, mapped_shapes, of_any_batch, shape_of, shapes_fit
+from layerkit.nested import (
+    are_shapes,
+    filled,
+    is_nest,
+    leaves,
+    mapped,
+    mapped_shapes,
+    of_any_batch,
+    shape_of,
+    shapes_fit,
+)
 from layerkit.overriding import override
 from layerkit.program import RecordedArray, Recorder, active_recorder, inference, not_recording, recording
 from layerkit.program.array import recorder_of
@@ -89,8 +99,8 @@ class Layer(HoldsState, Configurable):
     Several inputs come as a tuple or list, nested or not, and x is it, as it was given: ``layer([a, b])`` calls
     ``call(xp, [a, b])``. `build` and `compute_output_shape` receive a list of shapes then, nested in the same way, and
     backward returns a dx for each, in a tuple or list nested as x is; None stands for that of integers. Several outputs
-    are returned as a tuple or list: ``y1, y2 = layer(x)``. dy has a gradient for each, nested as y is (zeros where L
-    does not depend on it), and `compute_output_shape` returns a list of shapes. ::
+    are returned as a tuple or list: ``y1, y2 = layer(x)``, or in a dictionary. dy has a gradient for each, nested as y
+    is (zeros where L does not depend on it), and `compute_output_shape` returns a list or dictionary of shapes. ::
 
         class Gate(Layer):
             def build(self, input_shape):
@@ -119,6 +129,9 @@ class Layer(HoldsState, Configurable):
 
     full_precision: ClassVar[bool] = False
     """Whether the layer computes in float32 where others compute in float16, as Keras's normalizations do."""
+
+    one_input: ClassVar[bool] = False
+    """Whether x is one array, so that several are refused before the layer is built for them."""
 
     casts_inside: ClassVar[bool] = False
     """Whether the layers inside bring what they are given to their dtypes themselves."""
@@ -226,6 +239,7 @@ class Layer(HoldsState, Configurable):
 
     def build(self, input_shape: Shapes) -> None:
         """Make the weights. `input_shape` has None for the batch, and is a list for several inputs; called once."""
+        self._check_one_input(input_shape)
         self.built = True
         self._input_shape = input_shape
         if type(self).build is not Layer.build:
@@ -354,7 +368,8 @@ class Layer(HoldsState, Configurable):
         for leaf in leaves(y):
             if not hasattr(leaf, "shape"):
                 raise ShapeError(
-                    f"{self.name}: the output must be an array, or a tuple or list of arrays. Received: {shown(leaf)}"
+                    f"{self.name}: the output must be an array, or a tuple, list or dictionary of arrays. "
+                    f"Received: {shown(leaf)}"
                 )
         return shape_of(y)
 
@@ -682,6 +697,7 @@ class Layer(HoldsState, Configurable):
                 f"{self.name}: build needs the shape of x. Received: none. "
                 f"Give build((None, features)), or start the model with an Input."
             )
+        self._check_one_input(shape)
         check_offered(self._policy, self.home.xp, self.name)
         try:
             build(self, shape)
@@ -692,6 +708,13 @@ class Layer(HoldsState, Configurable):
         self._input_shape = shape
         if getattr(type(self).build, "__wrapped__", None) is build:  # and not one that super().build() reached
             self._build_inside()
+
+    def _check_one_input(self, shape: Shapes) -> None:
+        if self.one_input and are_shapes(shape):
+            raise ShapeError(
+                f"{self.name}: {type(self).__name__} takes one array. Received: several, of shapes {shape}. "
+                f"Call it on each of them, or join them with Concatenate."
+            )
 
     def unbuild(self) -> None:
         """Undo `build`."""
@@ -909,10 +932,10 @@ class Layer(HoldsState, Configurable):
             with recording(recorder.base if isinstance(recorder.base, Recorder) else None):
                 found = self.run_forward(recorder.base, x, training=training, mask=mask)
                 y, saved = self._pair("forward", "(y, saved)", found)
-            return leaves(y) if is_a(y, tuple, list) else y
+            return leaves(y) if is_nest(y) else y
 
         def backward(xp: Backend, dy: Arrays, *_: Arrays) -> tuple[Arrays, ...]:
-            dx, gradients = self.run_backward(xp, saved, filled(y, dy) if is_a(y, tuple, list) else dy)
+            dx, gradients = self.run_backward(xp, saved, filled(y, dy) if is_nest(y) else dy)
             if are_shapes(shape):
                 check_dx(self, dx, shape)
             for name in names.values():
@@ -926,7 +949,7 @@ class Layer(HoldsState, Configurable):
         forward.__name__ = type(self).__name__
         found = recorder.note_function(forward, backward, (x, *(variable.value for variable in names)))
         recorder.forget(variable for variable in self.variables if not variable.trainable)
-        return filled(y, found) if is_a(y, tuple, list) else found
+        return filled(y, found) if is_nest(y) else found
 
     def _as_input(self, xp: Backend, x: Any, *, several: bool) -> Arrays:
         if several:

@@ -42,6 +42,8 @@ class AffineArguments(LayerArguments, total=False):
 class FeatureLayer(Layer):
     """Base of layers with weights along one axis of x, or several: a subclass sets `axis`."""
 
+    one_input = True
+
     full_precision = True
 
     axis: Any
@@ -456,6 +458,8 @@ class UnitNormalization(Layer):
     Raises:
         ShapeError: x has no such axis.
     """
+
+    one_input = True
 
     supports_masking = True
 

@@ -35,6 +35,8 @@ class PReLU(Layer):
         ShapeError: a row of x has no such axis, or another shape than the layer was built for.
     """
 
+    one_input = True
+
     supports_masking = True
 
     alpha: Any

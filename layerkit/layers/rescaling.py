@@ -28,6 +28,8 @@ class Rescaling(Layer):
         ShapeError: `scale` or `offset` does not broadcast to x.
     """
 
+    one_input = True
+
     supports_masking = True
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Unpack[LayerArguments]) -> None:

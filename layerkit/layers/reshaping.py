@@ -29,6 +29,8 @@ class Reshape(Layer):
         ShapeError: a row of x has another number of elements.
     """
 
+    one_input = True
+
     def __init__(self, target_shape: tuple[int, ...] | list[int], **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         if not (
@@ -75,6 +77,8 @@ class Flatten(Layer):
         x: (batch, ...). y: (batch, elements of a row).
     """
 
+    one_input = True
+
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
         return xp.reshape(x, (x.shape[0], math.prod(x.shape[1:]))), x.shape
@@ -105,6 +109,8 @@ class Permute(Layer):
         ArgumentError: `dims` are not the numbers from 1 on, in some order.
         ShapeError: a row of x has another number of axes.
     """
+
+    one_input = True
 
     def __init__(self, dims: tuple[int, ...] | list[int], **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
@@ -144,6 +150,8 @@ class RepeatVector(Layer):
         ArgumentError: `n` is below 1, or not an integer.
         ShapeError: a row of x is no vector.
     """
+
+    one_input = True
 
     def __init__(self, n: int, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)

@@ -26,6 +26,8 @@ def check_data_format(owner: str, data_format: Any) -> str:
 class SpatialLayer(Layer):
     """Base of layers that change the axes of places: a subclass sets `data_format`, and how many `places` there are."""
 
+    one_input = True
+
     places: ClassVar[int]
     data_format: str
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, Unpack
 
-from layerkit import losses, optimizers
+from layerkit import optimizers
 from layerkit.checks import check_flag, check_name
 from layerkit.dtype_policies import HALF
 from layerkit.errors import ArgumentError, NotReadyError
 from layerkit.layers.layer import Layer, LayerArguments
+from layerkit.nested import is_nest
+from layerkit.training.goals import Goals
+from layerkit.training.outputs import Outputs
 from layerkit.training.step import Inference, Step
 from layerkit.training.transfer import CHOICES as TRANSFER_CHOICES
 from layerkit.training.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from layerkit.losses import Loss
     from layerkit.metrics import Metric
     from layerkit.optimizers import Optimizer
     from layerkit.training.run import Run
@@ -29,6 +31,10 @@ class Compiled(Layer):
     _bookkeeping = frozenset({"run", "stop_training", "turn", "_compile_options", "_is_to_lint", "_step", "_inference"})
 
     stop_training: bool = False
+
+    output_names: Sequence[str] | None = None
+    """Names for the outputs of a model that returns a list: they are in the keys of History, and `compile` and `fit`
+    take dictionaries with them."""
 
     def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
@@ -42,9 +48,10 @@ class Compiled(Layer):
     def compile(
         self,
         optimizer: str | Optimizer | type[Optimizer] = "rmsprop",
-        loss: str | Loss | type[Loss] | Callable[..., Any] | None = None,
-        metrics: Sequence[Any] | str | Metric | None = None,
-        weighted_metrics: Sequence[Any] | None = None,
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
         *,
         run_eagerly: bool = False,
         jit_compile: bool | str = "auto",
@@ -55,10 +62,22 @@ class Compiled(Layer):
     ) -> None:
         """Say how to train.
 
+        A model whose `call` returns several outputs, in a list or dictionary, has a loss for each, which are added, and
+        metrics for each; so does `fit` take targets and sample weights::
+
+            model.compile("adam", {"price": "mse", "kind": "poisson"}, {"price": 0.1, "kind": 1.0},
+                          metrics={"price": ["mae"]})
+            model.fit(x, {"price": price, "kind": kind})
+
         Args:
             optimizer: a name or an `Optimizer`.
-            loss: a name, a `Loss`, or a function of `layerkit.losses`.
-            metrics: names, `Metric`s, losses, or functions f(y_true, y_pred); measured without sample weights.
+            loss: a name, a `Loss`, or a function of `layerkit.losses`. For several outputs one for all, or one for
+                each, in a list or dictionary as the outputs are; None for an output that is not trained.
+            loss_weights: by how much each loss counts, numbers nested as the outputs are; History tells of losses
+                without them.
+            metrics: names, `Metric`s, losses, or functions f(y_true, y_pred), in a list; measured without sample
+                weights. For several outputs, such a list for each, nested as the outputs are; or one for all, unless it
+                is as long as there are outputs: then it has one metric for each, as in Keras.
             weighted_metrics: the same, measured with sample weights.
             run_eagerly: True never records a step: each is run line by line, for debugging.
             jit_compile: whether steps are recorded and replayed: "auto" where that is possible, with a warning where it
@@ -100,6 +119,8 @@ class Compiled(Layer):
                 "jit_compile is taken as False.",
                 stacklevel=2,
             )
+        goals = Goals(loss, loss_weights, metrics, weighted_metrics)
+        self._check_goals(goals)
         made = optimizers.get(optimizer)
         if auto_scale_loss and self._policy == "mixed_float16" and made.loss_scale_factor is None:
             made = made if isinstance(made, optimizers.LossScaleOptimizer) else optimizers.LossScaleOptimizer(made)
@@ -107,9 +128,7 @@ class Compiled(Layer):
         self._step = Step(
             self,
             made,
-            None if loss is None else losses.get(loss),
-            _listed(metrics),
-            _listed(weighted_metrics),
+            goals,
             False if run_eagerly else jit_compile,
             on_nonfinite,
         )
@@ -123,6 +142,11 @@ class Compiled(Layer):
     def step(self) -> Step | None:
         """What `compile` made: the steps of training; None before."""
         return self._step
+
+    def _check_goals(self, goals: Goals) -> None:
+        """Check that losses and metrics are those of the model's outputs, if it is built, so that these are known."""
+        if self.built:
+            goals.names(Outputs(self.output_shape, self.output_names))
 
     def _compiled(self, caller: str) -> Step:
         if self._step is None:
@@ -147,9 +171,10 @@ class Compiled(Layer):
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of `compile`, as objects and names."""
         step = self._compiled("get_compile_config")
-        metrics, weighted = step.identifiers
-        given = {"optimizer": step.optimizer, "loss": step.loss}
-        return given | {"metrics": [*metrics], "weighted_metrics": [*weighted]} | self._compile_options
+        goals = step.goals
+        weights = {} if goals.loss_weights is None else {"loss_weights": goals.loss_weights}
+        metrics = {"metrics": _listed(goals.metrics), "weighted_metrics": _listed(goals.weighted_metrics)}
+        return {"optimizer": step.optimizer, "loss": goals.given} | weights | metrics | self._compile_options
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile with what `get_compile_config` returned."""
@@ -161,26 +186,26 @@ class Compiled(Layer):
         return self._compiled("optimizer").optimizer
 
     @property
-    def loss(self) -> Loss | None:
-        """The loss that `compile` was given."""
-        return self._compiled("loss").loss
+    def loss(self) -> Any:
+        """The loss that `compile` was given, a `Loss`; of several a list or dictionary."""
+        return self._compiled("loss").goals.loss
 
     @property
     def metrics(self) -> list[Metric]:
-        """The mean loss and the metrics, whose totals are those of the last epoch."""
+        """The mean loss, those of several outputs, and the metrics, whose totals are those of the last epoch."""
         return [] if self._step is None else list(self._step.all_metrics)
 
     @property
     def metrics_names(self) -> list[str]:
         """The keys of History."""
-        return [] if self._step is None else self._step.names[: len(self.metrics)]
+        return [] if self._step is None else list(self._step.names)
 
     def reset_metrics(self) -> None:
         """Set the totals of all metrics to 0."""
         self._compiled("reset_metrics").reset()
 
 
-def _listed(identifiers: Any) -> list[Any]:
+def _listed(identifiers: Any) -> Any:
     if identifiers is None:
         return []
-    return list(identifiers) if isinstance(identifiers, (list, tuple)) else [identifiers]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return identifiers if is_nest(identifiers) else [identifiers]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import html
 import math
+import operator
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,8 +15,10 @@ import numpy as np
 from layerkit.errors import ArgumentError, ContractError
 from layerkit.layers import Dense, Linear, Softmax
 from layerkit.layers.activations import ActivationLayer
+from layerkit.layers.penalties import collecting, total_penalty
 from layerkit.models.sequential import Sequential
 from layerkit.names import snake_case
+from layerkit.nested import filled, leaves, paths
 from layerkit.optimizers import SGD
 
 if TYPE_CHECKING:
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
 
     from layerkit.layers import Layer
     from layerkit.models.model import Model
-    from layerkit.xp import Array, Variable
+    from layerkit.training.goals import Objective
+    from layerkit.xp import Array, Backend, Variable
 
 MOST_WEIGHTS, MOST_ROWS = 200, 20
 NUMBERS_A_LINE = 8
@@ -113,13 +118,15 @@ class _Work:
         self.real = copy.deepcopy(model)
         self.first: dict[Variable, Any] = {variable: variable.numpy() for variable in model.weights}
         self.lines: list[Line] = []
+        self.penalties: list[tuple[str, str, Any]] = []
+        """What is added to the loss: whose it is, its formula, and the number."""
 
     def explained(self, batch: Sequence[Any], real_step: Callable[[Model], float]) -> Explanation:
         xp = self.xp
         with xp.on_device():
-            x, y_true = (xp.asarray(part) for part in batch[:2])
+            x, *targets = (xp.asarray(part) for part in leaves(list(batch[:2])))
             y_pred, passes = self.forward(x)
-            total, dy = self.loss(y_true, y_pred)
+            total, dy = self.loss(targets, y_pred)
             gradients = self.backward(dy, passes)
         loss_of_step = real_step(self.real)
         self.agree("the loss", float(xp.to_numpy(total)), loss_of_step)
@@ -128,58 +135,117 @@ class _Work:
         title = f'One training step of "{self.model.name}", worked out: {_of(rows, "row")}, {_of(weights, "weight")}'
         return Explanation(title, self.lines)
 
-    def forward(self, x: Array) -> tuple[Array, list[tuple[str, Layer, Any]]]:
-        """Return the output, and each layer with its name and what its backward needs."""
+    def forward(self, x: Array) -> tuple[Any, list[tuple[str, Layer, Any]]]:
+        """Return the output, or several, and each layer with its name and what its backward needs."""
         passes: list[tuple[str, Layer, Any]] = []
         self.head("FORWARD", "The x of a layer is the y of the layer before.")
         self.show("x", x)
         for name, layer in _stages(self.model):
-            y, saved = layer.run_forward(self.xp, x, training=True)
+            with collecting() as penalties:
+                y, saved = layer.run_forward(self.xp, x, training=True)
+            regularizer = layer.activity_regularizer
+            formula = "" if regularizer is None else f"{_formula_of_penalty(regularizer)}, x = y, a mean over the rows"
+            self.penalties += [
+                (f"of the output of {name}" if formula else f"added by {name}", formula, penalty)
+                for penalty in penalties
+            ]
             passes.append((name, layer, saved))
             self.head(_label(name, layer), _formula(layer, "y"))
             for key, variable in layer.named_weights().items():
                 self.show(key, self.first[variable])
             if isinstance(layer, Dense):
                 self.sums(layer, x, y)
-            self.show("y", y)
+            self.show_all("y", y)
             x = y
         return x, passes
 
-    def loss(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-        """Return the loss, and its derivative with respect to y_pred."""
-        xp, loss = self.xp, self.model.loss
-        assert loss is not None  # noqa: S101 - checked before
-        values, saved = loss.forward(xp, y_true, y_pred)
-        total, dvalues = loss.reduce(xp, y_true, values)
-        dy_pred = loss.backward(xp, saved, dvalues)
-        label = _label(loss.name, loss)
+    def loss(self, targets: Sequence[Array], y_pred: Any) -> tuple[Array, Any]:
+        """Return the loss, and its derivative with respect to y_pred, nested as that is."""
+        step: Any = self.model.step
         self.head("LOSS", "v has a value for each sample; L is one number.")
+        rest, shares, terms = iter(targets), list[Any](), list[str]()
+        gradients: list[Line] = []
+        found: list[Any] = []
+        for place, (objective, output) in enumerate(zip(step.objectives, leaves(y_pred), strict=True)):
+            y_true = next(rest) if objective.wanted else None
+            if objective.loss is None:
+                found.append(self.xp.zeros_like(output))
+                continue
+            label = step.outputs.label(place)
+            one, dy = self.share(objective, y_true, output, label, gradients)
+            found.append(dy)
+            shares.append(one if objective.weight is None else one * objective.weight)
+            weight = "" if objective.weight is None else f"{objective.weight:g} * "
+            terms.append(f"{weight}{_bracketed(self.short(self.xp.to_numpy(one)[()]))}")
+        total = functools.reduce(operator.add, shares)
+        total = self.penalized(total, terms)
+        self.head("BACKWARD", "dx stands for dL/dx. The dy of a layer is the dx of the layer behind it.")
+        self.lines += gradients
+        return total, filled(y_pred, found)
+
+    def share(
+        self, objective: Objective, y_true: Any, y_pred: Any, output: str, gradients: list[Line]
+    ) -> tuple[Any, Any]:
+        """Return the loss of an output, without its weight, and the derivative of the whole; add lines on both."""
+        xp, loss = self.xp, objective.loss
+        assert loss is not None  # noqa: S101 - the caller has looked
+        values, saved = loss.forward(xp, y_true, y_pred)
+        one, dvalues = loss.reduce(xp, y_true, values)
+        dvalues = dvalues if objective.weight is None else dvalues * objective.weight
+        dy_pred = loss.backward(xp, saved, dvalues)
+        label = _label(loss.name, loss) + (f" of {output}" if output else "")
         self.head(label, _formula(loss, "v") + (", from logits" if getattr(loss, "from_logits", False) else ""))
         for name, array in (("y_true", y_true), ("y_pred", y_pred), ("v", values)):
             self.show(name, array, by_sample=True)
         counted = loss.counted(xp, y_true, values)
         count = max(1, math.prod(values.shape) if counted is None else int(xp.to_numpy(counted).sum()))
         divided = "" if loss.reduction == "sum" else f" / {count}"
-        self.say("L", f"sum of v{divided} = {self.short(xp.to_numpy(total)[()])}")
-        self.head("BACKWARD", "dx stands for dL/dx. The dy of a layer is the dx of the layer behind it.")
+        self.say("L", f"sum of v{divided} = {self.short(xp.to_numpy(one)[()])}")
+        forward, self.lines = self.lines, gradients
         self.head(label, _formula(loss, "dy_pred"))
         self.show("dv", dvalues, by_sample=True)
         self.show("dy_pred", dy_pred)
-        return total, dy_pred
+        self.lines = forward
+        return one, dy_pred
 
-    def backward(self, dy: Array, passes: Sequence[tuple[str, Layer, Any]]) -> dict[Variable, Any]:
+    def penalized(self, total: Any, terms: list[str]) -> Any:
+        """Return the whole loss: with weights and penalties, which are told if there are any."""
+        xp = self.xp
+        step: Any = self.model.step
+        for variable, name in step.regularized().items():
+            regularizer = variable.regularizer
+            penalty = regularizer.call(xp, variable.value)
+            self.penalties.append((f"on {name}", _formula_of_penalty(regularizer), penalty))
+        total = total_penalty(xp, total, [penalty for *_, penalty in self.penalties])
+        if self.penalties:
+            self.head("PENALTIES", "are added to L.")
+        for whose, formula, penalty in self.penalties:
+            number = self.short(xp.to_numpy(penalty)[()])
+            self.say(whose, f"{formula}: {number}" if formula else number)
+            terms.append(number)
+        if len(terms) > 1 or "*" in terms[0]:
+            self.head("L", f"{' + '.join(terms)} = {self.short(xp.to_numpy(total)[()])}")
+        return total
+
+    def backward(self, dy: Any, passes: Sequence[tuple[str, Layer, Any]]) -> dict[Variable, Any]:
         """Return the gradients of the weights, on the host; of one used twice, the sum."""
         xp = self.xp
         found: dict[Variable, Any] = {}
+        step: Any = self.model.step
+        regularized = step.regularized()
         for name, layer, saved in reversed(passes):
             self.head(_label(name, layer), _formula(layer, "dx"))
             if isinstance(layer, ActivationLayer) and not isinstance(layer, Softmax):
-                self.show("dy/dx", layer.run_backward(xp, saved, xp.ones_like(dy))[0])
+                self.show("dy/dx", _slope(xp, layer, saved, dy))
             dx, gradients = layer.run_backward(xp, saved, dy)
             for key, variable in layer.named_weights().items():
                 if key in gradients:
                     gradient = xp.to_numpy(gradients[key])
                     self.show("d" + key, gradient)
+                    if variable in regularized and variable not in found:
+                        more = xp.to_numpy(variable.regularizer.penalty_and_gradient(xp, variable.value)[1])
+                        gradient = gradient + more
+                        self.show(f"d{key} + that of its penalty", gradient)
                     found[variable] = found.get(variable, 0.0) + gradient
             if dx is not None:
                 self.show("dx", dx)
@@ -242,6 +308,11 @@ class _Work:
         width = max(map(len, shown), default=0)
         self.lines.append(Line(label, numbers=[row + [""] * (width - len(row)) for row in shown]))
 
+    def show_all(self, label: str, arrays: Any) -> None:
+        """Add an array, or each of several."""
+        for array, place in zip(leaves(arrays), paths(arrays), strict=True):
+            self.show(label + place, array)
+
     def sums(self, layer: Dense, x: Array, y: Array) -> None:
         """Add how a row of a short y comes about: that of the x with the fewest zeros."""
         inputs, kernel, outputs = (self.xp.to_numpy(array) for array in (x, layer.kernel, y))
@@ -287,8 +358,27 @@ def _stages(model: Model) -> list[tuple[str, Layer]]:
             stages.append((layer.name, layer.activation))
     for _, layer in stages:
         if isinstance(layer, Dense):
+            if not isinstance(layer.activation, Linear):  # of what comes out of it
+                layer.activation.activity_regularizer = layer.activity_regularizer
+                layer.activity_regularizer = None
             layer.activation = Linear()
     return stages
+
+
+def _formula_of_penalty(regularizer: Any) -> str:
+    """Return what a regularizer adds up, as its docstring has it, with its factors."""
+    formula = re.search(r"``(.+?)``", type(regularizer).__doc__ or "")
+    factors = [
+        f"{name} = {getattr(regularizer, name):g}" for name in ("l1", "l2", "factor") if getattr(regularizer, name, 0)
+    ]
+    return f"{formula[1]} with {', '.join(factors)}" if formula and factors else type(regularizer).__name__
+
+
+def _slope(xp: Backend, layer: Layer, saved: Any, dy: Array) -> Any:
+    """Return dy/dx of an elementwise layer, without what a penalty on its output adds to dx."""
+    if layer.activity_regularizer is not None:
+        saved = ((saved[0][0], None), *saved[1:]) if layer.casts else (saved[0], None)
+    return layer.run_backward(xp, saved, xp.ones_like(dy))[0]
 
 
 def _label(name: str, part: Any) -> str:

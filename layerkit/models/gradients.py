@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from layerkit.layers import Layer
+    from layerkit.losses import Loss
     from layerkit.program.central_differences import Comparison
-    from layerkit.training.step import Step
+    from layerkit.training.step import Measured, Step
     from layerkit.xp import Array, Variable
 
 HEADER = ("gradient of", "backward", "central differences", "relative error", "")
@@ -70,7 +71,7 @@ class _Subject:
     def __init__(self, model: Layer, step: Step, batch: Sequence[Any], tolerance: float, seed: int) -> None:
         self.model, self.step, self.tolerance = model, step, tolerance
         self.xp = model.xp
-        self.batch = [None if part is None else self.xp.asarray(part) for part in batch]
+        self.batch = [self.xp.asarray(part) for part in leaves(list(batch)) if part is not None]
         trained = set(self.model.trainable_weights)
         self.weights = {name: weight for name, weight in self.model.named_weights().items() if weight in trained}
         self.state = {variable: variable.numpy() for variable in self.model.variables}
@@ -87,7 +88,7 @@ class _Subject:
         """Return the loss and the gradients, with other values of one weight."""
         self.restore()
         weight.assign(values)
-        total, _, gradients = self.step.gradients(self.step.model.xp, *self.batch)  # pyright: ignore[reportArgumentType]
+        total, _, gradients = self.step.gradients(self.step.model.xp, *self.batch)
         return self.host(total), gradients
 
     def compared(self, name: str, weight: Variable) -> Comparison:
@@ -116,24 +117,31 @@ class _Subject:
 
         self.restore()
         with intercepted(self.model.walk(), "forward", noting):
-            self.step.gradients(self.step.model.xp, *self.batch)  # pyright: ignore[reportArgumentType]
+            _, measured, _ = self.step.gradients(self.step.model.xp, *self.batch)
         found: dict[Layer, str] = {}
         for layer, x, _ in entered:  # a layer comes after those inside it, which are to blame before it
             if all(inner not in found for inner in layer.walk()):
                 wrong = self._wrong_of(layer, x)
                 if wrong is not None:
                     found[layer] = f"{layer.name} ({type(layer).__name__}.backward: gradient of {wrong})"
-        named = [*found.values(), *self._wrong_loss(entered[-1][2])]
+        named = [*found.values(), *self._wrong_losses(measured)]
         return f" The mistake is in {' and in '.join(named)}." if named else ""
 
-    def _wrong_loss(self, y_pred: Any) -> list[str]:
-        """Name the loss, if its own gradient is wrong."""
-        loss: Any = self.step.loss
-        _, y, sample_weight = self.batch
+    def _wrong_losses(self, measured: Sequence[Measured]) -> list[str]:
+        """Name the losses whose own gradient is wrong."""
+        wrong: dict[Loss, str] = {}
+        for objective, found in zip(self.step.objectives, measured, strict=True):
+            if objective.loss is not None and self._is_wrong(objective.loss, found):
+                kind = type(objective.loss).__name__
+                wrong.setdefault(objective.loss, f"the loss ({kind}.backward: gradient of y_pred)")
+        return list(wrong.values())
+
+    def _is_wrong(self, loss: Loss, found: Measured) -> bool:
+        """Tell whether the gradient of a loss is not its derivative, for what it was given."""
 
         def passes(y_pred: Any) -> tuple[Any, Any, Any]:
-            values, saved = loss.forward(self.xp, y, self.xp.asarray(y_pred))
-            return *loss.reduce(self.xp, y, values, sample_weight), saved
+            values, saved = loss.forward(self.xp, found.y_true, self.xp.asarray(y_pred))
+            return *loss.reduce(self.xp, found.y_true, values, found.sample_weight), saved
 
         def total(y_pred: Any) -> Any:
             return self.host(passes(y_pred)[0])
@@ -142,8 +150,10 @@ class _Subject:
             _, dvalues, saved = passes(y_pred)
             return self.host(loss.backward(self.xp, saved, dvalues))
 
-        found = compare("training", "y_pred", total, gradient, y_pred, np.ones(()), self.random, self.tolerance)
-        return [] if found.equal else [f"the loss ({type(loss).__name__}.backward: gradient of y_pred)"]
+        y_pred = self.host(found.y_pred)
+        return not compare(
+            "training", "y_pred", total, gradient, y_pred, np.ones(()), self.random, self.tolerance
+        ).equal
 
     def _wrong_of(self, layer: Layer, x: Any) -> str | None:
         """Return of what a layer's own gradient is wrong; None if all are right."""

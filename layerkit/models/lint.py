@@ -18,7 +18,8 @@ from layerkit.losses import (
     MeanSquaredError,
     SparseCategoricalCrossentropy,
 )
-from layerkit.program import inference, users_frame
+from layerkit.nested import leaves, mapped, mapped_shapes
+from layerkit.program import inference, not_recording, users_frame
 from layerkit.training.data import ArrayData
 from layerkit.training.trouble import intercepted
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from layerkit.layers import Layer
     from layerkit.training.data import BatchData
+    from layerkit.training.goals import Objective
     from layerkit.training.step import Step
 
 SAMPLE = 256
@@ -51,8 +53,30 @@ FAR = 100.0
 """So many times that of the best constant prediction, the first squared error says that targets are not scaled."""
 
 
+_PASSING = (Dropout, Flatten, Reshape)
+"""What leaves numbers as they are."""
+
 CERTAIN = frozenset({"data", "probabilities_as_logits", "softmax_over_one_unit"})
 """What is a mistake; the rest is likely to be one."""
+
+
+class Watched(NamedTuple):
+    """An output with a loss, as it is looked at."""
+
+    label: str
+    """What a message calls it: "output 'left': "; "" where there is one."""
+    loss: Any
+    activation: Any
+    """What its numbers come from: an activation, or a layer; None where that is not known."""
+    shape: Any
+    y: NDArray[Any] | None
+    """Its targets, as far as they are looked at."""
+    read: Callable[[], float]
+    """Returns the mean of its loss."""
+
+    def finding(self, name: str, sentence: str) -> Finding:
+        """Return what was found of it."""
+        return Finding(name, self.label + sentence)
 
 
 class Finding(NamedTuple):
@@ -113,16 +137,18 @@ class Lookout:
 
     def __init__(self, model: Any, step: Step, data: ArrayData | BatchData) -> None:
         self._model, self._step = model, step
-        self._loss: Any = step.loss
-        self._x, self._y, self._is_weighted = _sample(data)
+        self._x, y, self._is_weighted = _sample(data)
+        self._outputs = _watched(model, step, y)
         self._dtype = data.rules.dtypes[0]
         self._explains_loss = False
 
     def declared(self) -> list[Finding]:
         """Find what the declaration of the model shows, and the numbers of its data."""
-        found = [*self._of_the_output()]
-        if self._y is not None and self._loss.labels:
-            found += self._of_the_labels(self._y)
+        found: list[Finding] = []
+        for output in self._outputs:
+            found += self._of_the_output(output)
+            if output.y is not None and output.loss.labels:
+                found += self._of_the_labels(output, output.y)
         if self._x is not None and len(self._x) >= FEW and _takes_numbers(self._model):
             found += self._of_the_columns(self._x)
         # Either makes for a large loss, which need not be told as well.
@@ -137,9 +163,9 @@ class Lookout:
         for finding in found:
             _warn(finding)
 
-    def first_batch(self, read: Callable[[], float]) -> None:
+    def first_batch(self) -> None:
         """Warn if the loss of the first batch, before any step, is far from what chance would give."""
-        for finding in self.of_the_first_loss(read):
+        for finding in self.of_the_first_loss():
             _warn(finding)
 
     def first_epoch(self) -> None:
@@ -147,38 +173,37 @@ class Lookout:
         for finding in self.of_the_units():
             _warn(finding)
 
-    def _of_the_output(self) -> Iterator[Finding]:
-        activation, loss = _last_activation(self._model), self._loss
+    def _of_the_output(self, output: Watched) -> Iterator[Finding]:
+        activation, loss = output.activation, output.loss
         kind = type(activation).__name__
-        width = (self._model.output_shape or (None,))[-1] if self._model.built else None
-        if type(activation) is Softmax and width == 1:
-            yield Finding(
+        if type(activation) is Softmax and (output.shape or (None,))[-1] == 1:
+            yield output.finding(
                 "softmax_over_one_unit",
                 "a softmax must be over two units at least, since that of one is always 1. Received: an output of one "
                 "unit with softmax. Use sigmoid with binary_crossentropy, or a unit for each class.",
             )
         if getattr(loss, "from_logits", None) is True and type(activation) in (Softmax, Sigmoid):
-            yield Finding(
+            yield output.finding(
                 "probabilities_as_logits",
                 f"a loss with from_logits=True applies the {kind.lower()} itself. Received: {loss.name} after "
                 f"{kind}, which would be applied twice. Use from_logits=False, or leave {kind} out.",
             )
         if getattr(loss, "from_logits", None) is False and type(activation) in (Linear, ReLU, Tanh):
             probable = "sigmoid" if isinstance(loss, BinaryCrossentropy) else "softmax"
-            yield Finding(
+            yield output.finding(
                 "logits_as_probabilities",
                 f"{loss.name} with from_logits=False takes probabilities. Received: an output with {kind}, whose "
                 f"numbers are none. Use from_logits=True, or end with {probable}.",
             )
 
-    def _of_the_labels(self, y: NDArray[Any]) -> Iterator[Finding]:
-        classes = (self._model.output_shape or (None,))[-1]
-        ignored = getattr(self._loss, "ignore_class", None)
+    def _of_the_labels(self, output: Watched, y: NDArray[Any]) -> Iterator[Finding]:
+        classes = (output.shape or (None,))[-1]
+        ignored = getattr(output.loss, "ignore_class", None)
         kept = y if ignored is None else y[y != ignored]
         if classes is None or kept.size < 2 * classes or kept.min() != 1 or kept.max() != classes - 1:
             return
-        if not isinstance(self._loss, losses.CTC):  # whose class 0 is the blank
-            yield Finding(
+        if not isinstance(output.loss, losses.CTC):  # whose class 0 is the blank
+            yield output.finding(
                 "labels_from_one",
                 f"class indices begin at 0. Received: labels from 1 to {classes - 1}, for an output of {classes} "
                 f"units, the first of which is never right. Use y - 1, and {classes - 1} units.",
@@ -212,28 +237,28 @@ class Lookout:
                 f"to {varied.max():.2g} in another. {remedy}",
             )
 
-    def of_the_first_loss(self, read: Callable[[], float]) -> Iterator[Finding]:
+    def of_the_first_loss(self) -> Iterator[Finding]:
         """Compare a loss before training with that of a model that knows nothing but how often what is."""
-        chance = self._chance()
         penalized = any(weight.regularizer is not None for weight in self._model.weights)
-        if chance is None or self._is_weighted or penalized or self._explains_loss:
+        if self._is_weighted or penalized or self._explains_loss:
             return
-        loss = read()
-        if not loss > chance[1]:
-            return
-        yield Finding(
-            "first_loss_far_from_chance",
-            f"before training, the loss should be near that of chance, {chance[0]:.3g}. Received: {loss:.3g}. "
-            f"{chance[2]}",
-        )
+        for output in self._outputs:
+            chance = self._chance(output)
+            loss = None if chance is None else output.read()
+            if chance is not None and loss is not None and loss > chance[1]:
+                yield output.finding(
+                    "first_loss_far_from_chance",
+                    f"before training, the loss should be near that of chance, {chance[0]:.3g}. Received: {loss:.3g}. "
+                    f"{chance[2]}",
+                )
 
-    def _chance(self) -> tuple[float, float, str] | None:
+    def _chance(self, output: Watched) -> tuple[float, float, str] | None:
         """Return the loss of chance, from where on another one is far, and the remedy."""
-        loss, y = self._loss, self._y
+        loss, y = output.loss, output.y
         if y is None or len(y) < FEW or loss.reduction not in ("sum_over_batch_size", "mean"):
             return None
         if isinstance(loss, (BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy)):
-            classes = 2 if isinstance(loss, BinaryCrossentropy) else self._model.output_shape[-1]
+            classes = 2 if isinstance(loss, BinaryCrossentropy) else output.shape[-1]
             chance = math.log(max(classes, 2))
             return chance, 2 * chance + 1, "Scale x, or use smaller first weights."
         y = y.astype(np.float64)
@@ -291,27 +316,76 @@ def lint(subject: tuple[Any, Step, ArrayData | BatchData] | None, refusal: Argum
     if step.optimizer.iterations:
         return Findings([*found, *lookout.of_the_units()])
 
-    def first_loss() -> float:
-        step.reset()
-        step.train(*next(data.batches()))  # which tells it as `fit` would; the model is a copy
-        return step.loss_total.result()
-
-    return Findings([*found, *lookout.of_the_first_loss(first_loss)])
+    step.reset()
+    step.train(*next(data.batches()))  # which tells the first loss as `fit` would; the model is a copy
+    return Findings([*found, *lookout.of_the_first_loss()])
 
 
 def _warn(finding: Finding) -> None:
     warnings.warn(str(finding), LintWarning, stacklevel=users_frame()[1] + 1)
 
 
-def _sample(data: ArrayData | BatchData) -> tuple[NDArray[Any] | None, NDArray[Any] | None, bool]:
+def _watched(model: Any, step: Step, y: Any) -> list[Watched]:
+    """Return the outputs that have a loss."""
+    outputs: Any = step.outputs
+    targets = iter(y if isinstance(y, tuple) else [y])  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    sources = _sources(model) if outputs.several else [_last_activation(model)]
+    found: list[Watched] = []
+    for place, (objective, source) in enumerate(zip(step.objectives, sources, strict=True)):
+        own = next(targets, None) if objective.wanted else None
+        if objective.loss is None:
+            continue
+
+        def read(objective: Objective = objective) -> float:
+            if objective.total is not None:
+                return objective.total.result()
+            return step.loss_total.result() / (objective.weight or 1.0)
+
+        label = f"{outputs.label(place)}: " if outputs.several else ""
+        found.append(Watched(label, objective.loss, source, outputs.shapes[place], own, read))
+    return found
+
+
+def _sources(model: Any) -> list[Any]:
+    """Return for each output the activation, or the layer, that it comes from; None where it comes from none."""
+    passes: list[tuple[Any, Any, Any]] = []
+
+    def around(layer: Layer, forward: Any) -> Any:
+        def watched(xp: Any, x: Any, **options: Any) -> Any:
+            result = forward(xp, x, **options)
+            passes.append((layer, x, result[0]))
+            return result
+
+        return watched
+
+    def zeros(shape: Any) -> Any:
+        lengths = tuple([2 if n is None else n for n in shape])
+        return xp.asarray(xp.zeros(lengths, dtype=getattr(xp, model.compute_dtype)))
+
+    xp = model.xp
+    with xp.on_device(), not_recording(), inference(), intercepted(list(model.walk())[1:], "forward", around):
+        y = model.run_forward(xp, mapped_shapes(zeros, model.input_shape))[0]
+    found: list[Any] = []
+    for output in leaves(y):
+        layer, array = None, output
+        for candidate, x, made in passes[::-1]:
+            if made is array:
+                layer, array = candidate, x if type(candidate) in _PASSING else array
+        found.append(None if layer is None else _activation(layer))
+    return found
+
+
+def _sample(data: ArrayData | BatchData) -> tuple[NDArray[Any] | None, Any, bool]:
     """Return rows of x, evenly spaced, labels or targets, and whether there are weights; None where none can be had."""
     arrays = data.on_host() if isinstance(data, ArrayData) else None
     if arrays is None:
         return None, None, False
     x, y, weights = arrays
-    if y is not None and len(y) > LABELS:
-        y = y[_spaced(len(y), LABELS)]
-    return x[_spaced(len(x), SAMPLE)], y, weights is not None
+    return x[_spaced(len(x), SAMPLE)], mapped(_of_labels, y), weights is not None
+
+
+def _of_labels(y: Any) -> Any:
+    return y if y is None or len(y) <= LABELS else y[_spaced(len(y), LABELS)]
 
 
 def _spaced(rows: int, wanted: int) -> Any:
@@ -330,7 +404,7 @@ def _activation(layer: Any) -> Any:
 def _last_activation(model: Any) -> Any:
     """Return the activation of the last layer that changes numbers; the layer itself where it has none."""
     for layer in reversed(model.layers):
-        if type(layer) in (Dropout, Flatten, Reshape):
+        if type(layer) in _PASSING:
             continue
         return _last_activation(layer) if hasattr(layer, "layers") else _activation(layer)
     return None
@@ -339,7 +413,7 @@ def _last_activation(model: Any) -> Any:
 def _takes_numbers(model: Any) -> bool:
     """Tell whether x goes into weights as it is: not into what scales it, nor into a user's layer, which may."""
     for layer in model.layers:
-        if type(layer) in (Dropout, Flatten, Reshape):
+        if type(layer) in _PASSING:
             continue
         return _takes_numbers(layer) if hasattr(layer, "layers") else type(layer) is Dense
     return False

@@ -30,6 +30,7 @@ from layerkit.training.data import ArrayData, BatchData, Rules, check_class_weig
 from layerkit.training.division import check_strategy
 from layerkit.training.interrupt import DeferredInterrupt
 from layerkit.training.iteration import Training
+from layerkit.training.outputs import Outputs
 from layerkit.training.progress import Pace, Progress, check_verbose
 from layerkit.training.run import Run
 from layerkit.training.transfer import Transfers
@@ -43,10 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from typing import Self
 
-    from layerkit.losses import Loss
     from layerkit.models.explain import Explanation
     from layerkit.models.gradients import GradientTable
     from layerkit.models.lint import Findings, Lookout
+    from layerkit.training.goals import Goals
     from layerkit.training.step import Step
     from layerkit.xp import Array, Backend, Variable
 
@@ -62,6 +63,15 @@ class Model(Compiled):
     """
 
     _bookkeeping = frozenset({"history", "seed", "shuffles", "_outputs", "_training"})
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse what a functional model is made of: there are none yet."""
+        if cls is Model and (args or kwargs.keys() & {"inputs", "outputs"}):
+            raise ArgumentError(
+                "Model: a model is Sequential([…]), or a subclass of Model with a `call` of its own; from inputs and "
+                "outputs none can be made yet. Received: Model(inputs, outputs)."
+            )
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(
         self,
@@ -246,11 +256,12 @@ class Model(Compiled):
     def _transfers(self, caller: str) -> Transfers:
         return Transfers(self._transfer, self.xp, caller)
 
-    def _rules(self, loss: Loss | None, caller: str = "predict") -> Rules:
+    def _rules(self, goals: Goals | None, caller: str = "predict") -> Rules:
         return Rules(
             dtype=self.loss_dtype,
             output_shape=self._output_for,
-            loss=loss,
+            goals=goals,
+            output_names=self.output_names,
             input_dtype=self._input_dtype(),
             input_shape=self._input_shape,
             index_count=self.index_count,
@@ -274,14 +285,14 @@ class Model(Compiled):
             self._check_trains(step)
         self.build_for(x)
         if y is not None:
-            step.resolve(y, self._output_for(x))
+            step.resolve(y, Outputs(self._output_for(x), self.output_names))
         if training:
             step.plan()
 
     def _check_trains(self, step: Step) -> None:
-        if step.loss is None:
+        if not step.goals.trains:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
-        if step.loss.reduction == "none":
+        if any(loss.reduction == "none" for loss in step.losses):
             raise ArgumentError(
                 "Training needs a loss that is one number. Received: reduction='none'. "
                 "Use reduction='sum_over_batch_size'."
@@ -436,8 +447,8 @@ class Model(Compiled):
         frequency: Any = validation_freq
         validates = _check_validation_freq(frequency)
         strategy = check_strategy(validation_strategy, validation_split)
-        rules = self._rules(step.loss, "fit")
-        if step.loss is None:
+        rules = self._rules(step.goals, "fit")
+        if not step.goals.trains:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
         if validation_split and validation_data is not None:
             raise ArgumentError(
@@ -562,12 +573,12 @@ class Model(Compiled):
         shown = check_verbose(verbose, "evaluate")
         chosen = check_callbacks(callbacks)
         _check_counts("evaluate", 1, batch_size=batch_size, steps=steps)
-        if not step.names:
+        if not step.goals.measures:
             raise NotReadyError(
                 "evaluate: there must be a loss or a metric to measure. Received: compile(loss=None). "
                 "Give compile a loss."
             )
-        rules = self._rules(step.loss, "evaluate")
+        rules = self._rules(step.goals, "evaluate")
         with self._unbuilt_on_failure():
             data = make_data(rules, x, y, sample_weight, batch_size=batch_size, caller="evaluate")
             rules.transfers.tell()
@@ -586,7 +597,7 @@ class Model(Compiled):
         steps: int | None = None,
         callbacks: Any = None,
     ) -> Any:
-        """Return the outputs for all rows of x, as a NumPy array.
+        """Return the outputs for all rows of x, as a NumPy array; several in a list or dictionary, as `call` does.
 
         Args:
             x: see `fit`; an iterable yields x alone.
@@ -655,7 +666,7 @@ class Model(Compiled):
         training: bool,
     ) -> Any:
         caller = "train_on_batch" if training else "test_on_batch"
-        rules = self._rules(step.loss, caller)
+        rules = self._rules(step.goals, caller)
         class_weight = check_class_weight(class_weight)
         with self._unbuilt_on_failure():
             data = make_data(rules, x, y, sample_weight, batch_size=_one_batch(caller, x), caller=caller)
@@ -776,9 +787,11 @@ class Model(Compiled):
         step = twin._compiled("check_gradients")
         rows = _one_batch("check_gradients", x)
         data = make_data(
-            twin._rules(step.loss, "check_gradients"), x, y, sample_weight, batch_size=rows, caller="check_gradients"
+            twin._rules(step.goals, "check_gradients"), x, y, sample_weight, batch_size=rows, caller="check_gradients"
         )
-        twin.build_for(data.row_shapes()[0])
+        x_shape, targets = data.row_shapes()
+        twin.build_for(x_shape)
+        step.resolve(targets or (), Outputs(twin._output_for(x_shape), twin.output_names))
         for variable in twin.variables:
             if variable.dtype == "float32":
                 variable.cast("float64")
@@ -822,7 +835,7 @@ class Model(Compiled):
         twin = copy.deepcopy(self)  # which may be built
         step = twin._compiled("lint")
         try:
-            rules = twin._rules(step.loss, "lint")
+            rules = twin._rules(step.goals, "lint")
             data = make_data(rules, x, y, sample_weight, batch_size=_one_batch("lint", x), caller="lint")
             twin._prepare(step, data, training=True)
         except ArgumentError as error:
@@ -865,7 +878,7 @@ class Model(Compiled):
         step.run_eagerly()  # what is shown is each line, as it runs
         twin._compile_options |= {"run_eagerly": True, "jit_compile": False}
         data = make_data(
-            twin._rules(step.loss, "explain"), x, y, None, batch_size=_one_batch("explain", x), caller="explain"
+            twin._rules(step.goals, "explain"), x, y, None, batch_size=_one_batch("explain", x), caller="explain"
         )
         rows = data.row_shapes()[0]
         twin._check_trains(step)

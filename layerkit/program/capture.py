@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layerkit.nested import leaves
+from layerkit.nested import filled, leaves
 from layerkit.overriding import override
 from layerkit.program.array import Place, RecordedArray
 from layerkit.program.frames import users_line
-from layerkit.program.program import Instruction, Origin, Program, Spec
+from layerkit.program.program import INPUT_NAMES, Instruction, Origin, Program, Spec
 from layerkit.program.recorder import Recorder, find, is_several, not_recording, recording
 from layerkit.xp import words
 
@@ -208,15 +208,19 @@ def record(
     inputs: Sequence[Any],
     name: str,
     begin: Callable[[Capture], None] | None = None,
+    input_names: Sequence[str] = INPUT_NAMES,
 ) -> tuple[Any, Capture, Program]:
     """Run ``function(capture, *inputs)`` on `xp`; return its plain result, the capture, and the program.
 
+    The program returns the arrays of a nested result in a tuple.
+
     Args:
         xp: the backend that computes.
-        function: a step: it reads and writes state, and returns an array or None.
+        function: a step: it reads and writes state, and returns an array, several in a nest, or None.
         inputs: arrays of `xp`.
         name: of the program.
         begin: is given the capture first.
+        input_names: what the inputs are called in source.
     """
     capture = Capture(xp)
     if begin is not None:
@@ -225,10 +229,12 @@ def record(
     with recording(capture):
         result = function(capture, *given)
     outputs: tuple[Place, ...] = ()
-    if result is not None and not isinstance(result, RecordedArray):  # it follows from no input and no state
-        result = capture.constant(result)
     if result is not None:
-        outputs, result = (result.place,), result.value
+        # What is not recorded follows from no input and no state.
+        found = [value if isinstance(value, RecordedArray) else capture.constant(value) for value in leaves(result)]
+        outputs = tuple([value.place for value in found])
+        result = filled(result, [value.value for value in found])
     places = tuple(value.place for value in given)
-    program = Program(name, places, outputs, capture.states, capture.constants, capture.specs, capture.instructions)
+    states, constants, specs = capture.states, capture.constants, capture.specs
+    program = Program(name, places, outputs, states, constants, specs, capture.instructions, input_names)
     return result, capture, program

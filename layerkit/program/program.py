@@ -70,6 +70,9 @@ _ONCE = frozenset(("call", "random_bits"))
 _type: Callable[[Any], Any] = type
 
 
+INPUT_NAMES = ("x", "y", "sample_weight")
+
+
 class Program:
     """A recorded step.
 
@@ -79,11 +82,12 @@ class Program:
     Args:
         name: "train", "test" or "predict".
         inputs: the places of the inputs.
-        outputs: the places of what the step returns.
+        outputs: the places of what the step returns: nothing, an array, or a tuple of several.
         states: the state that is read or written.
         constants: arrays that are the same each time, as far as they have places.
         specs: shape and dtype of each place.
         instructions: the words, in order.
+        input_names: what the inputs are called in source.
     """
 
     def __init__(
@@ -95,8 +99,10 @@ class Program:
         constants: dict[Place, Any],
         specs: Sequence[Spec],
         instructions: Sequence[Instruction],
+        input_names: Sequence[str] = INPUT_NAMES,
     ) -> None:
         self.name = name
+        self.input_names = tuple(input_names)
         self.inputs, self.outputs = inputs, outputs
         self.states, self.constants = states, constants
         self.specs = specs
@@ -112,7 +118,8 @@ class Program:
         merged, outputs = _merged(self.instructions, self.states, self.outputs)
         straight, outputs = _without_detours(merged, self.states, self.specs, outputs)
         live = _live(straight, outputs)
-        return Program(self.name, self.inputs, outputs, self.states, self.constants, self.specs, live)
+        specs, names = self.specs, self.input_names
+        return Program(self.name, self.inputs, outputs, self.states, self.constants, specs, live, names)
 
     def difference(self, other: Program, xp: Backend) -> tuple[Instruction, str] | None:
         """Return the first word in which another recording of the same step differs, and how; None if none does."""
@@ -169,13 +176,14 @@ class WordByWord:
                 values[instruction.outputs[0]] = result
             for place in over:
                 values.pop(place, None)
-        return values[program.outputs[0]] if program.outputs else None
+        found = tuple([values[place] for place in program.outputs])
+        return found if len(found) > 1 else found[0] if found else None
 
     @property
     def source(self) -> str:
         """The words, one a line, as they would be written."""
         names: dict[Any, str] = {place: _identifier(state.path) for place, state in self.program.states.items()}
-        names.update(zip(self.program.inputs, ("x", "y", "sample_weight"), strict=False))
+        names.update(zip(self.program.inputs, map(_identifier, self.program.input_names), strict=False))
         names.update((place, _text(array, {})) for place, array in self.program.constants.items())
         lines = [f"def {self.name}(xp, {', '.join(names[place] for place in self.program.inputs)}):"]
         origin = None
@@ -191,7 +199,7 @@ class WordByWord:
             outputs = ", ".join(names[place] for place in instruction.outputs)
             lines.append(f"    {outputs}{' = ' if outputs else ''}{call}({', '.join(args)})")
         if self.program.outputs:
-            lines.append(f"    return {names[self.program.outputs[0]]}")
+            lines.append(f"    return {', '.join(names[place] for place in self.program.outputs)}")
         return "\n".join(lines) + "\n"
 
     def __str__(self) -> str:

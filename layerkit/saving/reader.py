@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -278,7 +279,13 @@ def _compile(model: Any, options: Mapping[str, Any], decoder: Decoder, place: Pl
     try:
         model.compile_from_config(decoded)
     except Exception as error:
-        raise place.wrong("must be what compile takes", _shown(error)) from error
+        argument = _OF_COMPILE.match(str(error))
+        here = place.at(argument[1]) if argument is not None and argument[1] in options else place
+        raise here.wrong("must be what compile takes", _shown(error)) from error
+
+
+_OF_COMPILE = re.compile(r"(?:compile: )?(\w+)")
+"""What begins a sentence about an argument of `compile`: its name."""
 
 
 def _names(value: Any, known: Mapping[str, Any], place: Place) -> set[str]:

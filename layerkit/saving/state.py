@@ -18,14 +18,16 @@ from layerkit.saving.decoding import Decoder
 from layerkit.saving.encoding import Encoder
 from layerkit.saving.position import Position
 from layerkit.saving.tensors import Source, Tensor
+from layerkit.training.outputs import Outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from layerkit.optimizers import Optimizer
     from layerkit.saving.place import Place
+    from layerkit.training.outputs import Shape
     from layerkit.training.step import Step
     from layerkit.xp import Variable
 
@@ -95,11 +97,31 @@ def describe(
         "shuffles": model.shuffles,
         "streams": {name: list(stream.key) for name, stream in model.named_streams().items()},
         "optimizer": optimizer,
-        "metrics": None if shapes is None else list(shapes),
+        "metrics": None if shapes is None or step is None else _shapes(shapes, step),
         "history": None if model.history is None else describe_history(model.history, arrays),
         "position": None,
     }
     return told, arrays
+
+
+def _shapes(shapes: Sequence[Any], step: Step) -> Any:
+    """Return numbers of axes and last lengths, of several outputs in a list."""
+    listed = [None if each is None else list(each) for each in shapes]
+    return listed if step.outputs is not None and step.outputs.several else listed[0]
+
+
+def _lengths(told: Any, place: Place) -> tuple[Shape, Shape]:
+    """Return shapes of targets and outputs with such numbers of axes and last lengths."""
+    if len(document.check_list(told, place)) != 4:
+        raise place.wrong("must be the number of axes and the last length of targets and of outputs", told)
+    lengths = [
+        None if number is None and index % 2 else document.check_integer(number, place.at(index), 1, 2**32)
+        for index, number in enumerate(told)
+    ]
+    (axes, last), (output_axes, output_last) = lengths[:2], lengths[2:]
+    if max(axes or 0, output_axes or 0) > 32:
+        raise place.wrong("must be of at most 32 axes", told)
+    return (*[None] * ((axes or 1) - 1), last), (*[None] * ((output_axes or 1) - 1), output_last)
 
 
 def describe_history(history: History, arrays: dict[str, Source]) -> dict[str, Any]:
@@ -151,7 +173,7 @@ class Told:
         place, fields = self.place, self._fields
         if step is not None:
             self._build_optimizer(model, step, fields["optimizer"], place.at("optimizer"))
-            self._make_metrics(step, fields["metrics"], place.at("metrics"))
+            self._make_metrics(model, step, fields["metrics"], place.at("metrics"))
         streams, keys = model.named_streams(), document.check_map(fields["streams"], place.at("streams"))
         if streams.keys() != keys.keys():
             raise place.at("streams").wrong(f"must name the streams {', '.join(streams) or '(none)'}", ", ".join(keys))
@@ -217,20 +239,24 @@ class Told:
                 name = type(optimizer).__name__
                 raise here.wrong(f"must be what {name} takes", f"{type(error).__name__}: {error}") from error
 
-    def _make_metrics(self, step: Step, told: Any, place: Place) -> None:
+    def _make_metrics(self, model: Any, step: Step, told: Any, place: Place) -> None:
         if told is None:
             return
-        if len(document.check_list(told, place)) != 4:
-            raise place.wrong("must be the number of axes and the last length of targets and of outputs", told)
-        lengths = [
-            None if number is None and index % 2 else document.check_integer(number, place.at(index), 1, 2**32)
-            for index, number in enumerate(told)
+        outputs = Outputs(model.output_shape, model.output_names)
+        each = document.check_list(told, place) if outputs.several else [told]
+        if len(each) != len(outputs.shapes):
+            raise place.wrong(f"must have an entry for each output of the model, {outputs.pattern}", told)
+        pairs = [
+            _lengths(of, place.at(index) if outputs.several else place)
+            if of is not None or not outputs.several
+            else None
+            for index, of in enumerate(each)
         ]
-        (axes, last), (output_axes, output_last) = lengths[:2], lengths[2:]
-        if max(axes or 0, output_axes or 0) > 32:
-            raise place.wrong("must be of at most 32 axes", told)
+        if [pair is not None for pair in pairs] != [goal.wanted for goal in step.goals.of(outputs)]:
+            raise place.wrong("must have numbers for the outputs with a loss or metrics, and null for others", told)
         try:
-            step.resolve((*[None] * ((axes or 1) - 1), last), (*[None] * ((output_axes or 1) - 1), output_last))
+            outputs.shapes = [own if pair is None else pair[1] for own, pair in zip(outputs.shapes, pairs, strict=True)]
+            step.resolve([pair[0] for pair in pairs if pair is not None], outputs)
         except ArgumentError as error:
             raise place.wrong("must be shapes for which the metrics can be made", str(error)) from error
 

@@ -18,12 +18,13 @@ from layerkit import program as recordings
 from layerkit.changes import changes
 from layerkit.dtype_policies import HALF
 from layerkit.errors import CaptureError, CaptureWarning
+from layerkit.nested import filled, leaves, nest_of
 from layerkit.program import active_recorder
 from layerkit.training.trouble import Copy, intercepted, stretches
 from layerkit.xp.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from layerkit.program import Capture, Origin, Program, Refusal, Snapshot
     from layerkit.xp import Backend, Variable
@@ -72,6 +73,7 @@ class Subject(Protocol):
     def state(self) -> list[Variable]: ...
     def labelled(self) -> Iterable[tuple[Any, str, Origin]]: ...
     def is_shared(self) -> bool: ...
+    def input_names(self, count: int) -> Sequence[str]: ...
 
 
 class Learnt(NamedTuple):
@@ -80,6 +82,14 @@ class Learnt(NamedTuple):
     program: Program
     run: Callable[..., Any] | None
     """The program, once it is trusted."""
+    nest: Any
+    """None for a step that returns an array or nothing; of several arrays, how they are nested."""
+
+    def taken(self, *arrays: Any) -> Any:
+        """Take the step by its program, which returns several arrays in a tuple."""
+        assert self.run is not None  # noqa: S101 - who calls has looked
+        result = self.run(*arrays)
+        return result if self.nest is None else filled(self.nest, leaves(result))
 
 
 class CapturedStep:
@@ -126,17 +136,19 @@ class CapturedStep:
         return largest.run if largest.run is not None else self.subject.xp.capture(largest.program)
 
     def __call__(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Take the step, on arrays of the host or of the backend."""
+        """Take the step, on arrays of the host or of the backend; targets and weights of several outputs in tuples."""
         try:
             if self._seen == changes():
                 run, last_x, last_y = self._last
                 if x is last_x() and y is last_y() and sample_weight is None:
                     return run(x, y)
+            if type(y) is tuple:
+                return self._take(x, *y, *(sample_weight or ()))
             return self._take(x, y, sample_weight)
         except MemoryError as error:
             from layerkit.training.memory import say_what_fits  # seldom needed
 
-            say_what_fits(error, self, (x, y, sample_weight))
+            say_what_fits(error, self, tuple(leaves((x, y, sample_weight))))
             raise
 
     def ready(self, x: Any) -> Callable[..., Any] | None:
@@ -144,7 +156,7 @@ class CapturedStep:
         if self._seen != changes() or self._snapshot is None or not self._snapshot.settled:
             return None
         learnt = self._learnt.get((self.subject.xp, (x.shape, x.dtype)))
-        return None if learnt is None else learnt.run
+        return None if learnt is None or learnt.run is None else learnt.taken
 
     def _take(self, *given: Any) -> Any:
         xp = self.subject.xp
@@ -161,7 +173,7 @@ class CapturedStep:
                 # The same arrays need no look at what they are. They are not kept from being freed.
                 with contextlib.suppress(TypeError):
                     self._last = learnt.run, weakref.ref(given[0]), weakref.ref(given[1])
-            return learnt.run(*arrays)
+            return learnt.run(*arrays) if learnt.nest is None else learnt.taken(*arrays)
         arrays = tuple(map(xp.asarray, arrays))
         if (learnt is None and self._is_new(key)) or active_recorder() is not None:
             return self.function(xp, *arrays)
@@ -214,7 +226,7 @@ class CapturedStep:
         """Take the step, and learn what it is from a recording of it."""
         subject, xp, earlier = self.subject, self.subject.xp, self._learnt.get(key)
         if earlier is not None and earlier.run is not None:  # another thread has done it
-            return earlier.run(*arrays)
+            return earlier.taken(*arrays)
         if subject.is_shared():  # another thread writes the state that would be put back
             return self.function(xp, *arrays)
         before, addresses = self._found()
@@ -222,7 +234,8 @@ class CapturedStep:
         copy = Copy(subject.state())
         try:
             with _labelling(subject.labelled()) as label:
-                result, capture, program = recordings.record(xp, self.function, arrays, self.name, label)
+                names = subject.input_names(len(arrays))
+                result, capture, program = recordings.record(xp, self.function, arrays, self.name, label, names)
         except Exception as error:
             copy.put_back()
             if recordings.snapshot(subject.parts()) != before:
@@ -257,7 +270,7 @@ class CapturedStep:
         elif len(self._learnt) >= MOST_PROGRAMS and key not in self._learnt:
             del self._learnt[next(iter(self._learnt))]
         self._learnt.pop(key, None)
-        self._learnt[key] = Learnt(program, run)
+        self._learnt[key] = Learnt(program, run, nest_of(result))
         return result
 
     def _compared(
@@ -268,7 +281,8 @@ class CapturedStep:
         try:
             again = run(*arrays)
             different = copy.difference(close)
-            if different is None and result is not None and not close(self.subject.xp, result, again):
+            pairs: Any = () if result is None else zip(leaves(result), leaves(again), strict=True)
+            if different is None and not all(close(self.subject.xp, *pair) for pair in pairs):
                 different = "the output"
         except Exception as error:  # noqa: BLE001 - whatever it is, the step itself has run well
             different = f"{type(error).__name__}: {error}"

@@ -1,7 +1,8 @@
 """What `fit`, `evaluate` and `predict` are given, cut into batches.
 
 The rows of arrays are gathered straight into buffers that are allocated once; a source of batches (a generator, a
-loader) is asked for one batch after the other. Both end as tuples (x, y, sample_weight) of host arrays.
+loader) is asked for one batch after the other. Both end as tuples (x, y, sample_weight) of host arrays; for a model
+with several outputs, y and sample_weight are tuples of arrays, one for each output that has a loss or metrics.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+from functools import partial
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,17 +18,18 @@ import numpy as np
 
 from layerkit.checks import is_a, is_integer
 from layerkit.errors import ArgumentError, DataError, ShapeError
-from layerkit.nested import are_shapes
+from layerkit.nested import is_nest, leaves, mapped
 from layerkit.training.arrays import CHUNK_BYTES, as_array, check_finite, check_range, is_array, stretches
+from layerkit.training.outputs import Outputs
 from layerkit.training.resident import Order, ResidentColumn, as_resident, is_finite
 from layerkit.xp.foreign import brought, place_of, place_of_backend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from layerkit.losses import Loss
+    from layerkit.training.goals import Goal, Goals
     from layerkit.training.transfer import Transfers
     from layerkit.xp import Backend
 
@@ -51,10 +54,11 @@ class Rules:
     Args:
         dtype: of the model's computation.
         output_shape: a function from the shape of x to that of the output; it refuses an x that does not fit.
-        loss: says what targets must look like; None where there are no targets.
+        goals: say what targets must look like; None where there are no targets.
         input_dtype: of x; None leaves integers as they are.
         input_shape: the shape of x if the model is built for it.
         index_count: how many indices there are, where x holds indices.
+        output_names: the model's own names for its outputs.
         home: returns the backend on which the model lives now.
         transfers: is told what lies elsewhere.
     """
@@ -62,41 +66,46 @@ class Rules:
     def __init__(
         self,
         dtype: str,
-        output_shape: Callable[[Shape], Shape],
-        loss: Loss | None,
+        output_shape: Callable[[Shape], Any],
+        goals: Goals | None,
         input_dtype: str | None,
         input_shape: Shape | None,
         home: Callable[[], Backend],
         transfers: Transfers,
         index_count: int | None = None,
+        output_names: Sequence[str] | None = None,
     ) -> None:
         self.home = home
         self.transfers = transfers
         self.dtype = dtype
-        self.loss = loss
+        self.goals = goals
         self.input_dtype = input_dtype
         self.input_shape = input_shape
         self.index_count = index_count
         self._output_shape = output_shape
-        self._outputs: dict[Shape, Shape] = {}
+        self._output_names = output_names
+        self._outputs: dict[Shape, Outputs] = {}
 
     @property
-    def dtypes(self) -> tuple[str | None, str, str]:
-        """The dtypes of x, y and weights within the model."""
-        labels = self.loss is not None and self.loss.labels
-        return self.input_dtype, LABEL_DTYPE if labels else self.dtype, self.dtype
+    def dtypes(self) -> tuple[str | None, Any, str]:
+        """The dtypes of x, y and weights within the model; for several outputs a tuple of those of y."""
+        found = self._goals
+        dtypes = [LABEL_DTYPE if goal.loss is not None and goal.loss.labels else self.dtype for goal in found]
+        several = any(outputs.several for outputs in self._outputs.values())
+        return self.input_dtype, tuple(dtypes) if several else dtypes[0] if dtypes else self.dtype, self.dtype
 
-    def output(self, x: Any) -> Shape:
-        """Return the shape of the output for x, which is refused if it does not fit."""
+    @property
+    def _goals(self) -> list[Goal]:
+        """Those for which there must be targets, as far as the outputs are known."""
+        if self.goals is None or not self._outputs:
+            return []
+        return [goal for goal in self.goals.of(next(iter(self._outputs.values()))) if goal.wanted]
+
+    def outputs(self, x: Any) -> Outputs:
+        """Return the outputs for x, which is refused if it does not fit."""
         shape = tuple(x.shape) if x.ndim == 1 else (None, *x.shape[1:])
         if shape not in self._outputs:
-            output = self._output_shape(shape)
-            if are_shapes(output):
-                raise ShapeError(
-                    f"A model must have one output. Received: outputs of shapes {output}. "
-                    f"Join them in a layer at the end."
-                )
-            self._outputs[shape] = output
+            self._outputs[shape] = Outputs(self._output_shape(shape), self._output_names)
         return self._outputs[shape]
 
     def _read(self, value: Any, name: str) -> Any:
@@ -128,7 +137,7 @@ class Rules:
         x = self._read(value, name)
         if x.ndim == 1 and self.input_shape is not None and self.input_shape[1:] == (1,):
             x = self._reshaped(x, (-1, 1))  # as Keras does: a column, where the model takes rows of one number
-        self.output(x)
+        self.outputs(x)
         self._check_finite(x, name, self.input_dtype or self.dtype)
         if self.index_count is not None:
             last = self.index_count - 1
@@ -136,7 +145,31 @@ class Rules:
         return x
 
     def targets(self, value: Any, x: Any, name: str = "y") -> Any:
-        """Return y, checked against x and the loss, in the shape that the loss needs."""
+        """Return y, checked against x and the losses, in the shapes that these need; of several outputs in a tuple.
+
+        Outputs without a loss and without metrics need none.
+        """
+        outputs = self.outputs(x)
+        if self.goals is None:
+            return self._read(value, name)
+        goals = self.goals.of(outputs)
+        if not outputs.several:
+            return self._target(value, x, goals[0], outputs.shapes[0], name)
+        given = outputs.flat(value, name, partial=True, error=DataError)
+        found: list[Any] = []
+        for goal, part, shape, place in zip(goals, given, outputs.shapes, outputs.places, strict=True):
+            own = _within(name, place)
+            if goal.wanted and part is None:
+                raise DataError(
+                    f"{own} must be given: the output has a loss or metrics. Received: none. "
+                    f"An output that is not trained has the loss None."
+                )
+            if goal.wanted:
+                found.append(self._target(part, x, goal, shape, own))
+        return tuple(found)
+
+    def _target(self, value: Any, x: Any, goal: Goal, output: Shape, name: str) -> Any:
+        """Return the targets of one output."""
         y = self._read(value, name)
         rows = x.shape[0]
         if y.shape[0] != rows:
@@ -144,11 +177,15 @@ class Rules:
                 f"{name} must have a row for each row of x, {rows}. Received: {y.shape[0]} rows, shape {tuple(y.shape)}"
             )
         self._check_finite(y, name, self.dtype)
-        loss = self.loss
+        loss = goal.loss
         if loss is None:
             return y
-        output = self.output(x)
-        wanted = loss.align((None, *y.shape[1:]), output)
+        try:
+            wanted = loss.align((None, *y.shape[1:]), output)
+        except ShapeError as error:
+            if not name.startswith("y["):
+                raise
+            raise ShapeError(f"{name}: {error}") from None
         if loss.labels:
             classes = output[-1] or np.iinfo(LABEL_DTYPE).max
             rule = f"{loss.name}: {name} must hold class indices, whole numbers from 0 to {classes - 1}."
@@ -159,13 +196,37 @@ class Rules:
         return y if None in wanted[1:] else self._reshaped(y, (rows, *(n or 0 for n in wanted[1:])))
 
     def weights(self, value: Any, x: Any, name: str = "sample_weight") -> Any:
-        """Return sample weights, checked: one for each row of x, or for each value of the loss."""
+        """Return sample weights, checked: one for each row of x, or for each value of the loss.
+
+        Those of several outputs are in a tuple. There, one array stands for all, with a weight for each row.
+        """
+        outputs = self.outputs(x)
+        if not outputs.several or self.goals is None:
+            return self._weight(value, x, outputs.shapes[0], name)
+        goals = self.goals.of(outputs)
+        if not is_nest(value):
+            one = self._weight(value, x, (None, None), name)
+            return tuple([one for goal in goals if goal.wanted])
+        given = outputs.flat(value, name, error=DataError)
+        if all(part is None for part in given):
+            return None
+        return tuple(
+            [
+                # Where there are none, each counts once: NumPy's ones, which cost a step as much as weights do.
+                np.ones(x.shape[0], self.dtype) if part is None else self._weight(part, x, shape, _within(name, place))
+                for goal, part, shape, place in zip(goals, given, outputs.shapes, outputs.places, strict=True)
+                if goal.wanted
+            ]
+        )
+
+    def _weight(self, value: Any, x: Any, output: Shape, name: str) -> Any:
+        """Return the sample weights of one output."""
         weights = self._read(value, name)
         if weights.ndim > 1 and weights.shape[-1] == 1:
             weights = weights[..., 0]
         # The loss of an output (batch, steps, units) has a value for each step.
         rows = x.shape[0]
-        values = (rows, *self.output(x)[1:-1])
+        values = (rows, *output[1:-1])
         if tuple(weights.shape) != values[: weights.ndim]:
             steps = f", or for each of its values, {values}" if len(values) > 1 else ""
             raise ShapeError(
@@ -174,13 +235,26 @@ class Rules:
         self._check_finite(weights, name, self.dtype)
         return weights
 
+    def require_one_output(self, argument: str, remedy: str) -> None:
+        """Refuse an argument that is for models with one output.
+
+        Raises:
+            ArgumentError: there are several.
+        """
+        several = next((outputs for outputs in self._outputs.values() if outputs.several), None)
+        if several is not None:
+            raise ArgumentError(
+                f"fit: {argument} needs a model with one output. Received: outputs {several.pattern}. {remedy}"
+            )
+
     def class_weights(
         self, class_weight: dict[int, float], y: NDArray[Any], weights: NDArray[Any] | None
     ) -> NDArray[Any]:
         """Return the weight of each sample's class, times the sample's own."""
-        classes: float = 2 if self.loss is not None and self.loss.target_range else math.inf
-        if self.loss is not None and self.loss.labels:
-            classes = max(output[-1] or math.inf for output in self._outputs.values())
+        loss = self._goals[0].loss
+        classes: float = 2 if loss is not None and loss.target_range else math.inf
+        if loss is not None and loss.labels:
+            classes = max(outputs.shapes[0][-1] or math.inf for outputs in self._outputs.values())
         elif y.ndim > 1:
             classes = y.shape[-1] if y.shape[-1] > 1 else classes
             y = np.argmax(y, axis=-1) if y.shape[-1] > 1 else y[..., 0]
@@ -194,6 +268,12 @@ class Rules:
         for index, weight in class_weight.items():
             found[y == index] = weight
         return found if weights is None else found * weights.reshape(weights.shape + (1,) * (found.ndim - weights.ndim))
+
+
+def _within(name: str, place: str) -> str:
+    """Return what a part of an argument is called: "y['left'] of batch 3"."""
+    first, space, rest = name.partition(" ")
+    return f"{first}{place}{space}{rest}"
 
 
 def check_class_weight(class_weight: Any) -> dict[int, float] | None:
@@ -227,8 +307,8 @@ class Data(Protocol):
         """How many rows, or batches, may be put in another order; None where there are none, or it has no effect."""
         ...
 
-    def row_shapes(self) -> tuple[Shape, Shape | None]:
-        """Return the shapes of x and y, with None for the rows."""
+    def row_shapes(self) -> tuple[Shape, list[Shape] | None]:
+        """Return the shape of x, and those of the targets of the outputs that have some, with None for the rows."""
         ...
 
     def weigh_classes(self, class_weight: dict[int, float]) -> None:
@@ -244,7 +324,7 @@ class ArrayData:
     """Whole arrays, checked, cut into batches.
 
     Args:
-        arrays: x, y and sample weights; the latter two may be None.
+        arrays: x, y and sample weights; the latter two may be None, or tuples for several outputs.
         batch_size: rows a batch.
         rules: say to which dtypes the arrays are converted.
         chosen: the numbers of the rows that count; None for all.
@@ -265,40 +345,47 @@ class ArrayData:
         x, y, weights = arrays
         x_dtype, y_dtype, weights_dtype = rules.dtypes
         self._x = self._column(x, x_dtype)
-        self._y = None if y is None else self._column(y, y_dtype)
-        self._weights = None if weights is None else self._column(weights, weights_dtype)
+        self._y: Any = mapped(self._column, y, y_dtype)
+        self._weights: Any = mapped(partial(self._column, dtype=weights_dtype), weights)
         self._whole: Batch | None = None  # where there is one batch, which is the same each time
         self.in_order: int | None = self.rows if self.steps > 1 else None
 
-    def _column(self, array: Any, dtype: str | None) -> _Column | ResidentColumn:
+    # Of several outputs there are tuples of columns.
+
+    def _column(self, array: Any, dtype: str | None) -> Any:
+        if array is None:
+            return None
         if is_a(array, np.ndarray):
             return _Column(array, dtype, self.batch_size)
         return ResidentColumn(self.rules.home(), array, dtype, self.batch_size, self.rules.home)
 
     @property
-    def _on_host(self) -> dict[str, _Column]:
-        columns = {"_x": self._x, "_y": self._y, "_weights": self._weights}
-        return {name: column for name, column in columns.items() if isinstance(column, _Column)}
+    def _columns(self) -> tuple[Any, Any, Any]:
+        return self._x, self._y, self._weights
 
     @property
     def fits(self) -> bool:
         """Whether the model's device has room for all of it: see `Backend.room_for_data`."""
-        sizes = [column.array.size * column.dtype.itemsize for column in self._on_host.values()]
+        on_host = [column for column in leaves(self._columns) if isinstance(column, _Column)]
+        sizes = [column.array.size * column.dtype.itemsize for column in on_host]
         return 0 < sum(sizes) <= self.rules.home().room_for_data()
 
     def keep(self) -> None:
         """Bring the arrays to the model's device, once for all epochs, if they fit there."""
         if self.fits:
-            xp = self.rules.home()
-            for name, column in self._on_host.items():
-                array = xp.asarray(column.array, column.dtype.name)
-                setattr(self, name, ResidentColumn(xp, array, None, self.batch_size, self.rules.home))
+            self._x, self._y, self._weights = mapped(self._resident, self._columns)
             self._whole = None
 
-    def row_shapes(self) -> tuple[Shape, Shape | None]:
-        """Return the shapes of x and y, with None for the rows."""
-        y = self._y
-        return (None, *self._x.array.shape[1:]), None if y is None else (None, *y.array.shape[1:])
+    def _resident(self, column: Any) -> Any:
+        if not isinstance(column, _Column):
+            return column
+        xp = self.rules.home()
+        array = xp.asarray(column.array, column.dtype.name)
+        return ResidentColumn(xp, array, None, self.batch_size, self.rules.home)
+
+    def row_shapes(self) -> tuple[Shape, list[Shape] | None]:
+        """Return the shape of x, and those of the targets of the outputs that have some, with None for the rows."""
+        return row_shapes(self._x.array, mapped(_whole, self._y))
 
     def one_batch_of(self, x: Any) -> str | None:
         """Return the dtype in which x is the only batch, with nothing else to be done to it; None if it is not."""
@@ -326,39 +413,35 @@ class ArrayData:
                 f"fit: validation_split must leave rows on both sides. "
                 f"Received: validation_split={share} of {self.rows} rows, {first} left to train on"
             )
-        x, y, weights = self._x, self._y, self._weights
         if strategy != "last":
             from layerkit.training.division import divided  # seldom needed
 
-            whole = slice(None)
-            arrays = (
-                x.part(whole),
-                None if y is None else y.part(whole),
-                None if weights is None else weights.part(whole),
-            )
-            to_train, to_hold = divided(strategy, self.rows, first, None if y is None else y.on_host(), seed)
+            if strategy == "stratified":
+                self.rules.require_one_output("validation_strategy='stratified'", "Use 'random'.")
+            arrays = self._part(slice(None))
+            y = self._y.on_host() if strategy == "stratified" and self._y is not None else None
+            to_train, to_hold = divided(strategy, self.rows, first, y, seed)
             return (
                 ArrayData(arrays, self.batch_size, self.rules, to_train),
                 ArrayData(arrays, batch_size or self.batch_size, self.rules, to_hold),
             )
-        before, after = (
-            (x.part(rows), None if y is None else y.part(rows), None if weights is None else weights.part(rows))
-            for rows in (slice(first), slice(first, None))
-        )
         return (
-            ArrayData(before, self.batch_size, self.rules),
-            ArrayData(after, batch_size or self.batch_size, self.rules),
+            ArrayData(self._part(slice(first)), self.batch_size, self.rules),
+            ArrayData(self._part(slice(first, None)), batch_size or self.batch_size, self.rules),
         )
 
-    def on_host(self) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None] | None:
+    def _part(self, rows: slice) -> tuple[Any, Any, Any]:
+        return mapped(partial(_part, rows), self._columns)
+
+    def on_host(self) -> tuple[NDArray[Any], Any, Any] | None:
         """Return x, y and sample weights, unless they lie on a device."""
-        x, y, weights = self._x, self._y, self._weights
-        if isinstance(x, ResidentColumn) or isinstance(y, ResidentColumn):
+        if any(isinstance(column, ResidentColumn) for column in leaves((self._x, self._y))):
             return None
-        return x.array, None if y is None else y.array, None if weights is None else weights.on_host()
+        return mapped(_on_host, self._columns)
 
     def weigh_classes(self, class_weight: dict[int, float]) -> None:
         """Multiply the sample weights by those of the samples' classes."""
+        self.rules.require_one_output("class_weight", "Use sample_weight.")
         if self._y is not None:
             given = None if self._weights is None else self._weights.on_host()
             weights = self.rules.class_weights(class_weight, self._y.on_host(), given)
@@ -380,9 +463,11 @@ class ArrayData:
     def _cut(self, order: NDArray[Any] | None) -> Iterator[Batch]:
         shared = None if order is None else Order(order)
 
-        def batches(column: _Column | ResidentColumn | None) -> Iterator[Any]:
+        def batches(column: Any) -> Iterator[Any]:
             if column is None:
                 return repeat(None)
+            if type(column) is tuple:
+                return zip(*map(batches, column), strict=True)  # pyright: ignore[reportUnknownArgumentType]
             return column.batches(shared) if isinstance(column, ResidentColumn) else column.batches(order)
 
         return zip(batches(self._x), batches(self._y), batches(self._weights), strict=False)
@@ -426,6 +511,18 @@ class _Column:
             target = buffer[: len(rows)]
             np.copyto(target, rows, casting="unsafe")
             yield target
+
+
+def _whole(column: _Column | ResidentColumn | None) -> Any:
+    return None if column is None else column.array
+
+
+def _part(rows: slice, column: _Column | ResidentColumn | None) -> Any:
+    return None if column is None else column.part(rows)
+
+
+def _on_host(column: _Column | ResidentColumn | None) -> Any:
+    return None if column is None else column.on_host()
 
 
 class JoinedRows:
@@ -484,8 +581,8 @@ class BatchData:
         """None: batches come as they come."""
         return None
 
-    def row_shapes(self) -> tuple[Shape, Shape | None]:
-        """Return the shapes of x and y, with None for the rows, from the first batch; the first pass yields it too."""
+    def row_shapes(self) -> tuple[Shape, list[Shape] | None]:
+        """Return what `Data.row_shapes` does, from the first batch; the first pass yields it too."""
         if self._first is None:
             rest = iter(self._raw())
             try:
@@ -493,14 +590,15 @@ class BatchData:
             except StopIteration:
                 raise self._empty() from None
             self._first = self._checked(raw, 0), rest
-        x, y, _ = self._first[0]
-        return (None, *x.shape[1:]), None if y is None else (None, *y.shape[1:])
+        return row_shapes(*self._first[0][:2])
 
     def _empty(self) -> DataError:
         return DataError(f"{self.name} must yield at least one batch. Received: an empty iterable")
 
     def weigh_classes(self, class_weight: dict[int, float]) -> None:
         """Multiply the sample weights by those of the samples' classes."""
+        self.row_shapes()  # by which the outputs are known
+        self.rules.require_one_output("class_weight", "Use sample_weight.")
         self._class_weight = class_weight
 
     def split(self, share: Any, batch_size: int | None, strategy: str, seed: int) -> tuple[ArrayData, ArrayData]:
@@ -545,7 +643,7 @@ class BatchData:
             self.source.on_epoch_end()
 
     def _checked(self, raw: Any, index: int) -> Batch:
-        listed = is_a(raw, tuple) or (is_a(raw, list) and all(hasattr(part, "shape") for part in raw))
+        listed = is_a(raw, tuple) or (is_a(raw, list) and all(hasattr(part, "shape") for part in leaves(raw)))
         parts: tuple[Any, ...] = tuple(raw) if listed else (raw,)
         if self.targets and len(parts) not in (2, 3):
             raise DataError(
@@ -565,12 +663,12 @@ class BatchData:
         x_dtype, y_dtype, weights_dtype = rules.dtypes
         return (
             self._converted(x, x_dtype),
-            None if y is None else self._converted(y, y_dtype),
-            None if weights is None else self._converted(weights, weights_dtype),
+            mapped(self._converted, y, y_dtype),
+            mapped(partial(self._converted, dtype=weights_dtype), weights),
         )
 
     def _converted(self, array: Any, dtype: str | None) -> Any:
-        if dtype is None:
+        if array is None or dtype is None:
             return array
         if is_a(array, np.ndarray):
             return array.astype(dtype, copy=False)
@@ -583,6 +681,13 @@ class BatchData:
             return batch
         here = self.rules.on_host
         return x, y, self.rules.class_weights(self._class_weight, here(y), None if weights is None else here(weights))
+
+
+def row_shapes(x: Any, y: Any) -> tuple[Shape, list[Shape] | None]:
+    """Return what `Data.row_shapes` does, of these arrays."""
+    if y is None:
+        return (None, *x.shape[1:]), None
+    return (None, *x.shape[1:]), [(None, *array.shape[1:]) for array in leaves(y)]
 
 
 def _many_rows(x: Any) -> int:

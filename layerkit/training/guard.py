@@ -13,6 +13,7 @@ import numpy as np
 
 from layerkit.changes import changes, writes
 from layerkit.errors import NonFiniteError, NonFiniteWarning
+from layerkit.nested import leaves, mapped
 from layerkit.program import users_frame
 from layerkit.training.trouble import Copy, Lookout, is_finite
 
@@ -92,9 +93,9 @@ class FiniteGuard:
     def before(self, epoch: int, index: int, *arrays: Any) -> None:
         """Be told of a step that is about to be taken, where it `keeps` batches."""
         # The next batch may be written over this one.
-        kept = [array.copy() if type(array) is np.ndarray else array for array in arrays]
-        self._kept.append((epoch, index, tuple(kept)))
-        self._kept_bytes += sum([getattr(array, "nbytes", 0) for array in kept])
+        kept = mapped(_copied, arrays)
+        self._kept.append((epoch, index, kept))
+        self._kept_bytes += sum([getattr(array, "nbytes", 0) for array in leaves(kept)])
         if len(self._kept) >= MOST_KEPT or self._kept_bytes >= MOST_KEPT_BYTES:
             self.due = 0.0
 
@@ -289,3 +290,7 @@ class FiniteGuard:
         if self._copy is None:
             return f"{now} Of a model so large no copy is kept, unless compile(on_nonfinite='error') asks for it."
         return f"{now} The model was moved since it was copied."
+
+
+def _copied(array: Any) -> Any:
+    return array.copy() if type(array) is np.ndarray else array

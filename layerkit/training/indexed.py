@@ -8,7 +8,7 @@ import numpy as np
 
 from layerkit.data.loading import fetch, load
 from layerkit.overriding import override
-from layerkit.training.data import Batch, BatchData, Rules, Shape
+from layerkit.training.data import Batch, BatchData, Rules, Shape, row_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -22,7 +22,7 @@ class IndexedData(BatchData):
     def __init__(self, source: Any, rules: Rules, *, targets: bool, name: str = "x") -> None:
         super().__init__(source, rules, targets=targets, name=name)
         self.steps = source.num_batches
-        self._shapes: tuple[Shape, Shape | None] | None = None
+        self._shapes: tuple[Shape, list[Shape] | None] | None = None
 
     @property
     @override
@@ -35,12 +35,11 @@ class IndexedData(BatchData):
         return self.steps
 
     @override
-    def row_shapes(self) -> tuple[Shape, Shape | None]:
+    def row_shapes(self) -> tuple[Shape, list[Shape] | None]:
         if self.steps == 0:
             raise self._empty()
         if self._shapes is None:
-            x, y, _ = self._checked(fetch(self.source, 0, 0), 0)
-            self._shapes = (None, *x.shape[1:]), None if y is None else (None, *y.shape[1:])
+            self._shapes = row_shapes(*self._checked(fetch(self.source, 0, 0), 0)[:2])
         return self._shapes
 
     @override

@@ -99,7 +99,7 @@ class LeastSquares:
     def _block(self, xp: Backend, x: Array, y: Array, shares: Array) -> Array:
         """Return what some rows add to the matrix, and below it what they add to the gradient."""
         step = self.step
-        model, loss = step.model, step.loss
+        model, loss = step.model, step.objectives[0].loss
         assert loss is not None  # noqa: S101 - training needs one
         outputs = math.prod(y.shape[1:])
         count = y.shape[0] * outputs

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Generator, Iterator, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from layerkit.callbacks.callback import CallbackList
 from layerkit.callbacks.history import History
+from layerkit.checks import is_a
 from layerkit.errors import DataError, NotReadyError
+from layerkit.nested import mapped
 from layerkit.overriding import override
 from layerkit.training.data import ArrayData, BatchData, JoinedRows
 from layerkit.training.guard import FiniteGuard
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from layerkit.training.progress import Progress
     from layerkit.training.run import Run, Standing
     from layerkit.training.step import Inference, Step
+    from layerkit.xp import Backend
 
 Source = ArrayData | BatchData
 
@@ -37,8 +41,8 @@ Source = ArrayData | BatchData
 class Lookout(Protocol):
     """Looks at a training that begins."""
 
-    def first_batch(self, read: Callable[[], float]) -> None:
-        """Called after the first step, with what reads the loss before it."""
+    def first_batch(self) -> None:
+        """Called after the first step, whose loss is that before it."""
         ...
 
     def first_epoch(self) -> None:
@@ -312,7 +316,7 @@ def train(
                     guard.before(epoch, index, x, y, weight)
                 step.train(x, y, weight)
                 if lookout is not None and index == 0:
-                    lookout.first_batch(step.loss_total.result)
+                    lookout.first_batch()
                 if follows_batches:
                     batch_logs = BatchLogs(step.logs)
                     callbacks("on_train_batch_end", index, logs=batch_logs)
@@ -388,9 +392,12 @@ def train(
 def _here(step: Step | Inference, *arrays: Any) -> list[Any]:
     """Return a batch where the model is, which a callback may have moved since the batch was cut."""
     xp = step.xp
-    found = [array.gathered() if type(array) is Rows and array.xp is not xp else array for array in arrays]
-    stays = (type(None), np.ndarray, Rows)
-    return [array if isinstance(array, stays) else brought(xp, array, "the batch") for array in found]
+
+    def here(array: Any) -> Any:
+        found: Any = array.gathered() if type(array) is Rows and array.xp is not xp else array
+        return found if is_a(found, type(None), np.ndarray, Rows) else brought(xp, found, "the batch")
+
+    return mapped(here, list(arrays))
 
 
 def _resumed(at: Standing, step: Step, run: Run) -> dict[str, Any]:
@@ -457,12 +464,12 @@ def evaluate(
 
 
 @_overflow_is_right
-def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress: Progress) -> NDArray[Any]:
-    """Return the outputs of one pass over the data, on the host."""
+def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress: Progress) -> Any:
+    """Return the outputs of one pass over the data, on the host: an array, or several, nested as the model does."""
     step.look_again()
     callbacks("on_predict_begin")
     follows_begin, follows_end = (callbacks.cares_for(f"on_predict_batch_{moment}") for moment in ("begin", "end"))
-    outputs = JoinedRows(batches.rows)
+    outputs: Any = None
     index = 0
     with contextlib.closing(batches):
         for index, (x, _, _) in enumerate(batches.epoch()):
@@ -471,18 +478,33 @@ def predict(step: Inference, batches: Batches, callbacks: CallbackList, progress
             if follows_begin or follows_end:
                 step.look_again()
                 (x,) = _here(step, x)
-            kept = outputs.add(step.xp.to_numpy(step.predict(x)), x.shape[0])
+            y = step.predict(x)
+            if outputs is None:
+                outputs = mapped(partial(_joined, batches.rows), y)
+            kept = mapped(partial(_kept, step.xp, x.shape[0]), outputs, y)
             if follows_end:
                 callbacks("on_predict_batch_end", index, logs={"outputs": kept})
             if progress.clock() >= progress.due:
                 progress.draw(index + 1)
     progress.end_test(index + 1, {})
     callbacks("on_predict_end")
-    return outputs.whole()
+    return mapped(JoinedRows.whole, outputs)
+
+
+def _copied(xp: Backend, y: Any) -> NDArray[Any]:
+    return np.array(xp.to_numpy(y))
+
+
+def _joined(count: int | None, _: Any) -> JoinedRows:
+    return JoinedRows(count)
+
+
+def _kept(xp: Backend, count: int, rows: JoinedRows, y: Any) -> NDArray[Any]:
+    return rows.add(xp.to_numpy(y), count)
 
 
 @_overflow_is_right
-def predict_again(step: Inference, x: Any) -> NDArray[Any] | None:
+def predict_again(step: Inference, x: Any) -> Any:
     """Return the outputs for an array like one that was a whole batch of `predict`; None if that is not known of it.
 
     A reply to a single row takes a fraction of the time so.
@@ -497,4 +519,4 @@ def predict_again(step: Inference, x: Any) -> NDArray[Any] | None:
         run = step.predicting.ready(batch)
         if run is None or not np.isfinite(np.add.reduce(x, axis=None)):  # who looks closely will name the element
             return None
-        return np.array(xp.to_numpy(run(batch)))
+        return mapped(partial(_copied, xp), run(batch))

@@ -9,7 +9,7 @@ from layerkit.training.capture import CapturedStep
 from layerkit.xp.state import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from layerkit.program import Origin
     from layerkit.training.step import Step, Trainable
@@ -103,6 +103,10 @@ class Norms:
     def state(self) -> list[Variable]:
         """Return the state that the step reads and writes."""
         return self._step.state()
+
+    def input_names(self, count: int) -> Sequence[str]:
+        """Return what the arrays of the step are called."""
+        return self._step.input_names(count)
 
     def is_shared(self) -> bool:
         """Tell whether another thread may change the state."""

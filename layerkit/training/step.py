@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from layerkit import metrics as metrics_room
 from layerkit.changes import moves
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError, UnknownNameError
+from layerkit.layers import Layer
 from layerkit.layers.penalties import collecting, total_penalty
 from layerkit.losses.loss import masked_weights
 from layerkit.metrics import Mean
 from layerkit.names import nearest
+from layerkit.nested import filled, is_nest, leaves
 from layerkit.program import inference
 from layerkit.training.capture import MOST_PROGRAMS, CapturedStep, labelled_layers, origin
+from layerkit.training.goals import Objective
 from layerkit.training.totals import Totals
 from layerkit.training.trouble import say_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from layerkit.layers import Layer
     from layerkit.losses import Loss
     from layerkit.metrics import Metric
     from layerkit.optimizers import Optimizer
     from layerkit.program import Origin
+    from layerkit.training.goals import Goals
     from layerkit.training.least_squares import LeastSquares
     from layerkit.training.norms import Norms
+    from layerkit.training.outputs import Outputs
     from layerkit.training.turn import Turn
     from layerkit.xp import Array, Backend, Variable
     from layerkit.xp.state import State
 
 Shape = tuple[int | None, ...]
+
+
+class Measured(NamedTuple):
+    """What a step has computed for one output."""
+
+    y_true: Array
+    y_pred: Array
+    mask: Array | None
+    sample_weight: Array | None
+    loss: Any
+    """One number, not multiplied by its weight; None where the output has no loss."""
+    shares: Any = None
+    """The derivative of the whole loss by each value of this one, where it was asked for."""
 
 
 class Trainable(Protocol):
@@ -77,21 +93,22 @@ class Step:
         self,
         model: Trainable,
         optimizer: Optimizer,
-        loss: Loss | None,
-        metrics: Sequence[Any],
-        weighted_metrics: Sequence[Any],
+        goals: Goals,
         jit_compile: bool | str = False,
         on_nonfinite: str = "warn",
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.loss = loss
-        self.identifiers = (tuple(metrics), tuple(weighted_metrics))
+        self.goals = goals
         self.loss_total = Mean("loss").to(model.xp)
-        self.metrics: list[Metric] = []
-        self.weighted: list[Metric] = []
-        self.all_metrics: list[Metric] = [] if loss is None else [self.loss_total]
-        """The mean loss if there is one, and the metrics."""
+        self.objectives: list[Objective] = []
+        """One for each output of the model, once they are known with their targets."""
+        self.all_metrics: list[Metric] = [self.loss_total] if goals.trains else []
+        """The mean loss if there is one, that of each output where several have one, and the metrics."""
+        self.names: list[str] = ["loss"] if goals.trains else []
+        """What they are called in the logs."""
+        self.outputs: Outputs | None = None
+        """Of the model, once they are known with their targets."""
         self._resolved: tuple[Any, ...] | None = None
         self._targets: list[tuple[str, State]] = []
         self._known: frozenset[str] = frozenset()
@@ -99,13 +116,12 @@ class Step:
         self._looked: int | None = None
         self._planned: int | None = None
         self._slots: tuple[str, ...] = ()
-        names = _names(metrics, weighted_metrics)
         if optimizer.least_squares:
             from layerkit.training.least_squares import check_loss  # few optimizers need it
 
-            check_loss(optimizer, loss)
-        self.names = names if loss is not None else names[1:]
-        self._totals = Totals(dict(zip(self.names, self.all_metrics, strict=False)))
+            for loss in self.losses:
+                check_loss(optimizer, loss)
+        self._totals = Totals(dict(zip(self.names, self.all_metrics, strict=True)))
         self.on_nonfinite = on_nonfinite
         self.jit_compile = jit_compile
         self.norms: Norms | None = None
@@ -128,23 +144,49 @@ class Step:
 
             self.least_squares = LeastSquares(self)
 
-    def resolve(self, target_shape: Shape, output_shape: Shape) -> None:
-        """Make the metrics, now that the shapes are known which "accuracy" depends on."""
-        shapes = len(target_shape), target_shape[-1], len(output_shape), output_shape[-1]
-        if self._resolved == shapes:
+    def resolve(self, target_shapes: Sequence[Shape], outputs: Outputs) -> None:
+        """Make the metrics, now that the shapes are known which "accuracy" depends on.
+
+        Args:
+            target_shapes: of the targets, for the outputs that have some.
+            outputs: of the model.
+        """
+        goals = self.goals.of(outputs)
+        if self.optimizer.least_squares and outputs.several:
+            raise ArgumentError(
+                f"{self.optimizer.name}: the model must have one output. Received: {outputs.pattern}. "
+                f"Join them in a layer at the end, or use another optimizer, such as LBFGS."
+            )
+        rest = iter(target_shapes)
+        pairs = [(next(rest) if goal.wanted else None, of) for goal, of in zip(goals, outputs.shapes, strict=True)]
+        shapes = tuple([None if to is None else (len(to), to[-1], len(of), of[-1]) for to, of in pairs])
+        if self._resolved == (outputs.key, shapes):
             return
-        self.metrics, self.weighted = (
-            [metrics_room.resolve(identifier, target_shape, output_shape).to(self.model.xp) for identifier in group]
-            for group in self.identifiers
-        )
-        self.all_metrics = [*self.all_metrics[: self.loss is not None], *self.metrics, *self.weighted]
-        self._totals = Totals(dict(zip(self.names, self.all_metrics, strict=False)))
-        self._resolved = shapes
+        names = self.goals.names(outputs)
+        has_total = sum(goal.loss is not None for goal in goals) > 1
+        self.objectives = made = [
+            Objective(goal, self.model.xp, has_total=has_total, target_shape=to, output_shape=of)
+            for goal, (to, of) in zip(goals, pairs, strict=True)
+        ]
+        self.all_metrics = self.all_metrics[: self.goals.trains]
+        self.all_metrics += [objective.total for objective in made if objective.total is not None]
+        self.all_metrics += self._measures
+        self.names, self.outputs = names, outputs
+        self._totals = Totals(dict(zip(names, self.all_metrics, strict=True)))
+        self._resolved = outputs.key, shapes
 
     @property
     def shapes(self) -> tuple[Any, ...] | None:
-        """How many axes targets and outputs have, and their last lengths; None before the metrics are made for them."""
-        return self._resolved
+        """How many axes targets and outputs have, and their last lengths; None before the metrics are made for them.
+
+        One entry for each output; None for one without targets.
+        """
+        return None if self._resolved is None else self._resolved[1]
+
+    @property
+    def losses(self) -> list[Loss]:
+        """The losses, each once."""
+        return list(dict.fromkeys(loss for loss in leaves(self.goals.loss) if loss is not None))
 
     def plan(self) -> None:
         """Prepare for the weights that are trainable now, where they are now."""
@@ -242,14 +284,19 @@ class Step:
 
     def parts(self) -> list[Any]:
         """Return the objects on whose settings the steps depend."""
-        losses = [] if self.loss is None else [self.loss]
-        return [self.model, self.optimizer, self.loss_total, *losses, *self._measures]
+        return [self.model, self.optimizer, self.loss_total, *self.losses, *self._measures]
 
     def state(self) -> list[Variable]:
         """Return the state that the steps read and write."""
         totals = [variable for metric in self.all_metrics for variable in metric.variables]
         norms = [] if self.norms is None else self.norms.variables
         return [*self.model.variables, *self.optimizer.variables, *totals, *norms]
+
+    def input_names(self, count: int) -> Sequence[str]:
+        """Return what the arrays of a step are called: those of several outputs by name, or by number."""
+        named = [f"_{each.name or place}" for place, each in enumerate(self.objectives) if each.wanted]
+        named = named if len(self.objectives) > 1 else [""]
+        return ["x", *(f"y{name}" for name in named), *(f"sample_weight{name}" for name in named)][:count]
 
     def is_shared(self) -> bool:
         """Tell whether another thread may change the state: not while this one has the turn to train."""
@@ -258,16 +305,17 @@ class Step:
     def labelled(self) -> Iterator[tuple[Any, str, Origin]]:
         """Yield the methods whose words a captured step shows under a name of their own."""
         yield from labelled_layers(self.model)
-        if self.loss is not None:
+        for loss in self.losses:
             for method, doing in (("forward", "loss"), ("reduce", "loss"), ("backward", "backward")):
-                yield self.loss, method, origin(self.loss, doing)
+                yield loss, method, origin(loss, doing)
         for metric in self._measures:
             yield metric, "update", origin(metric, "metric")
         yield self.optimizer, "update", origin(self.optimizer, "update")
 
     @property
     def _measures(self) -> list[Metric]:
-        return [*self.metrics, *self.weighted]
+        plain = [metric for objective in self.objectives for metric in objective.metrics]
+        return [*plain, *(metric for objective in self.objectives for metric in objective.weighted)]
 
     def look_again(self) -> None:
         """Before the next step, look whether what it depends on is as it was: a user's code has run meanwhile."""
@@ -284,11 +332,11 @@ class Step:
     # The steps.
 
     def train(self, x: Any, y: Any, sample_weight: Any, *, eagerly: bool = False) -> None:
-        """Take one training step, on arrays of the host or of the model's backend."""
+        """Take one training step, on arrays of the host or of the model's backend; those of several in tuples."""
         with self.model.xp.on_device():
             if eagerly:
                 xp = self.model.xp
-                arrays = [xp.asarray(array) for array in (x, y, sample_weight) if array is not None]
+                arrays = [xp.asarray(array) for array in leaves((x, y, sample_weight)) if array is not None]
                 shares: Any = self.take(xp, *arrays)
                 evaluate: Callable[[], Any] = partial(self._try, xp, *arrays)
             else:
@@ -312,9 +360,7 @@ class Step:
         self,
         xp: Backend,
         x: Array,
-        y: Array,
-        sample_weight: Array | None = None,
-        *,
+        *given: Array,
         around: Callable[[Backend, Callable[[], None]], None] | None = None,
     ) -> Array | None:
         """Take the step, up to a search: the function that is captured.
@@ -322,13 +368,12 @@ class Step:
         Args:
             xp: the backend, or its recorder.
             x: inputs.
-            y: targets.
-            sample_weight: weights of rows, or of values.
+            given: see `gradients`.
             around: is handed what updates the weights, to do something before and after it.
         """
-        total, (y_pred, mask, shares) = self._evaluate(xp, x, y, sample_weight)
+        total, measured = self._evaluate(xp, x, given)
         # First, because a metric may find that y does not fit.
-        self._measure(xp, x.shape[0], total, y, y_pred, mask, sample_weight)
+        self._measure(xp, x.shape[0], total, measured)
 
         def update() -> None:
             self.optimizer.update(xp)
@@ -338,17 +383,15 @@ class Step:
             update()
         else:
             around(xp, update)
-        return shares if self.optimizer.least_squares else None
+        return measured[0].shares if self.optimizer.least_squares else None
 
-    def _try(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
+    def _try(self, xp: Backend, x: Array, *given: Array) -> None:
         """Compute loss and gradient where the weights are, and measure nothing."""
-        self._evaluate(xp, x, y, sample_weight)
+        self._evaluate(xp, x, given)
 
-    def _evaluate(
-        self, xp: Backend, x: Array, y: Array, sample_weight: Array | None
-    ) -> tuple[Array, tuple[Array, Array | None, Array]]:
-        """Put the gradients into the optimizer's vectors; return what `gradients` does, but for these."""
-        total, output, gradients = self.gradients(xp, x, y, sample_weight, self.optimizer.loss_scale(xp))
+    def _evaluate(self, xp: Backend, x: Array, given: Sequence[Array]) -> tuple[Array, list[Measured]]:
+        """Put the gradients into the optimizer's vectors; return the loss, and what was computed for each output."""
+        total, measured, gradients = self.gradients(xp, x, *given, scale=self.optimizer.loss_scale(xp))
         for name, stretch in self._targets:
             gradient: Any = gradients.get(name)
             target = stretch.value
@@ -359,32 +402,37 @@ class Step:
             require_gradients(gradients, {}, self._known)
         if self.optimizer.searches:
             xp.assign(self.optimizer.loss.value, xp.astype(total, xp.float64))
-        return total, output
+        return total, measured
 
     def gradients(
-        self, xp: Backend, x: Array, y: Array, sample_weight: Array | None, scale: Array | None = None
-    ) -> tuple[Array, tuple[Array, Array | None, Array], dict[str, Array]]:
-        """Return the loss with all penalties; the output, its mask, and dL/dvalues; and gradients by name of weight.
+        self, xp: Backend, x: Array, *given: Array, scale: Array | None = None
+    ) -> tuple[Array, list[Measured], dict[str, Array]]:
+        """Return the loss with all penalties, what was computed for each output, and that loss's gradients by weight.
 
-        The gradients are multiplied by `scale`, where it is given. A loss is computed in float32 at least.
+        Args:
+            xp: the backend.
+            x: the inputs.
+            given: the targets of the outputs that have some, and then as many sample weights, or none.
+            scale: by which the gradients are multiplied.
         """
-        model, loss = self.model, self.loss
-        if loss is None:
+        model = self.model
+        if not self.goals.trains:
             raise NotReadyError("Training needs a loss. Received: compile(loss=None). Give compile a loss.")
         with collecting(scale) as penalties:
-            narrow, saved, mask = model.run_masked(xp, x, training=True)
-        y_pred = as_dtype(xp, narrow, getattr(xp, model.loss_dtype))
-        try:
-            values, loss_saved = loss.forward(xp, y, y_pred)
-            total, dvalues = loss.reduce(xp, y, values, sample_weight, mask)
-            dy = loss.backward(xp, loss_saved, dvalues)
-        except Exception as error:
-            say_where(error, loss, "the loss", y_true=y, y_pred=y_pred)
-            raise
-        if getattr(dy, "shape", None) != y_pred.shape:
-            raise _wrong_loss(loss, dy, y_pred.shape)
-        dy = as_dtype(xp, penalties.scaled(xp, dy), narrow.dtype)
-        gradients = model.run_backward(xp, saved, dy, input_gradient=False)[1]
+            output, saved, mask = model.run_masked(xp, x, training=True)
+        found: list[Any] = []
+        measured: list[Measured] = []
+        total: Any = None
+        for objective, narrow, y, own, weight in self._by_output(output, mask, given):
+            y_pred = as_dtype(xp, narrow, getattr(xp, model.loss_dtype))
+            one, dy, shares = None, None, None
+            if objective.loss is not None:
+                one, dy, shares = _loss_and_gradient(xp, objective, y, y_pred, own, weight)
+                total = _plus(total, one, objective.weight)
+                dy = as_dtype(xp, penalties.scaled(xp, dy), narrow.dtype)
+            found.append(dy if dy is not None or self._finds_derivative else xp.zeros_like(narrow))
+            measured.append(Measured(y, y_pred, own, weight, one, shares))
+        gradients = model.run_backward(xp, saved, filled(output, found), input_gradient=False)[1]
         regularized = self.regularized()
         if regularized:
             gradients = dict(gradients)
@@ -393,52 +441,76 @@ class Step:
             penalties.append(penalty)
             if name in gradients:  # where it is not, who asks for it will say so
                 gradients[name] = gradients[name] + penalties.scaled(xp, dweight)
-        return total_penalty(xp, total, penalties), (y_pred, mask, dvalues), gradients
+        return total_penalty(xp, total, penalties), measured, gradients
 
-    def _test(self, xp: Backend, x: Array, y: Array, sample_weight: Array | None = None) -> None:
+    @property
+    def _finds_derivative(self) -> bool:
+        """Whether the model's derivative is found by recording, which knows what the loss does not depend on."""
+        return getattr(type(self.model), "backward", None) is Layer.backward
+
+    def _by_output(
+        self, output: Any, mask: Any, given: Sequence[Array]
+    ) -> Iterator[tuple[Objective, Array, Array, Array | None, Array | None]]:
+        """Yield for each output its objective, what the model gave, its targets, mask and sample weights."""
+        wanted = sum(objective.wanted for objective in self.objectives)
+        targets, weights = iter(given[:wanted]), iter(given[wanted:])
+        masks = leaves(mask) if is_nest(mask) else [mask] * len(self.objectives)
+        nothing: Any = None
+        for objective, y_pred, own in zip(self.objectives, leaves(output), masks, strict=True):
+            if objective.wanted:
+                yield objective, y_pred, next(targets), own, next(weights, None)
+            else:
+                yield objective, y_pred, nothing, own, None
+
+    def _test(self, xp: Backend, x: Array, *given: Array) -> None:
         with inference(), collecting() as penalties:
-            y_pred, _, mask = self.model.run_masked(xp, x, training=False)
-        y_pred = as_dtype(xp, y_pred, getattr(xp, self.model.loss_dtype))
-        total: Any = 0.0
-        if self.loss is not None:
-            try:
-                with inference():
-                    values, _ = self.loss.forward(xp, y, y_pred)
-                total, _ = self.loss.reduce(xp, y, values, sample_weight, mask)
-                for variable in self.regularized():
-                    penalties.append(variable.regularizer.call(xp, variable.value))
-                total = total_penalty(xp, total, penalties)
-            except Exception as error:
-                say_where(error, self.loss, "the loss", y_true=y, y_pred=y_pred)
-                raise
-        self._measure(xp, x.shape[0], total, y, y_pred, mask, sample_weight)
+            output, _, mask = self.model.run_masked(xp, x, training=False)
+        total: Any = None
+        measured: list[Measured] = []
+        for objective, narrow, y, own, weight in self._by_output(output, mask, given):
+            y_pred = as_dtype(xp, narrow, getattr(xp, self.model.loss_dtype))
+            loss, one = objective.loss, None
+            if loss is not None:
+                try:
+                    with inference():
+                        values, _ = loss.forward(xp, y, y_pred)
+                    one, _ = loss.reduce(xp, y, values, weight, own)
+                except Exception as error:
+                    say_where(error, loss, "the loss", y_true=y, y_pred=y_pred)
+                    raise
+                total = _plus(total, one, objective.weight)
+            measured.append(Measured(y, y_pred, own, weight, one))
+        if self.goals.trains:
+            for variable in self.regularized():
+                penalties.append(variable.regularizer.call(xp, variable.value))
+            total = total_penalty(xp, total, penalties)
+        self._measure(xp, x.shape[0], total, measured)
 
-    def _measure(
-        self,
-        xp: Backend,
-        rows: int,
-        total: Array,
-        y: Array,
-        y_pred: Array,
-        mask: Array | None,
-        sample_weight: Array | None,
-    ) -> None:
-        if self.loss is not None:
-            xp.assign_add(self.loss_total.total, xp.astype(total * float(rows), xp.float64))
-            xp.assign_add(self.loss_total.count, rows)
-        metric: Metric = self.loss_total
-        try:
-            for metric in self.metrics:
-                if mask is None or not metric.masked:
-                    metric.update(xp, y, y_pred)
-                else:
-                    metric.update(xp, y, y_pred, masked_weights(xp, mask, None))
-            for metric in self.weighted:
-                weights = masked_weights(xp, mask if metric.masked else None, sample_weight)
-                metric.update(xp, y, y_pred, weights)
-        except Exception as error:
-            say_where(error, metric, "the metric", y_true=y, y_pred=y_pred)
-            raise
+    def _measure(self, xp: Backend, rows: int, total: Array, measured: Sequence[Measured]) -> None:
+        if self.goals.trains:
+            self._add(xp, self.loss_total, total, rows)
+        for objective, found in zip(self.objectives, measured, strict=True):
+            if objective.total is not None:
+                self._add(xp, objective.total, found.loss, rows)
+        for objective, (y, y_pred, mask, sample_weight, *_) in zip(self.objectives, measured, strict=True):
+            metric: Metric = self.loss_total
+            try:
+                for metric in objective.metrics:
+                    if mask is None or not metric.masked:
+                        metric.update(xp, y, y_pred)
+                    else:
+                        metric.update(xp, y, y_pred, masked_weights(xp, mask, None))
+                for metric in objective.weighted:
+                    weights = masked_weights(xp, mask if metric.masked else None, sample_weight)
+                    metric.update(xp, y, y_pred, weights)
+            except Exception as error:
+                say_where(error, metric, "the metric", y_true=y, y_pred=y_pred)
+                raise
+
+    @staticmethod
+    def _add(xp: Backend, mean: Mean, loss: Array, rows: int) -> None:
+        xp.assign_add(mean.total, xp.astype(loss * float(rows), xp.float64))
+        xp.assign_add(mean.count, rows)
 
 
 def _nothing() -> None:
@@ -470,6 +542,10 @@ class Inference:
     def state(self) -> list[Variable]:
         """Return the state that a layer may write without training: what it counts, its random numbers."""
         return [variable for variable in self.model.variables if not variable.trainable]
+
+    def input_names(self, count: int) -> Sequence[str]:
+        """Return what the array of the step is called."""
+        return ["x"][:count]
 
     def is_shared(self) -> bool:
         """Tell whether another thread trains the model."""
@@ -505,29 +581,32 @@ class Inference:
             return self.model.run_forward(xp, x, training=False)[0]
 
 
+def _loss_and_gradient(
+    xp: Backend, objective: Objective, y: Array, y_pred: Array, mask: Array | None, weight: Array | None
+) -> tuple[Array, Array, Array]:
+    """Return the loss of an output, and the derivatives of its share in the whole: by y_pred, and by its values."""
+    loss: Any = objective.loss
+    try:
+        values, saved = loss.forward(xp, y, y_pred)
+        one, dvalues = loss.reduce(xp, y, values, weight, mask)
+        dvalues = dvalues if objective.weight is None else dvalues * objective.weight
+        dy = loss.backward(xp, saved, dvalues)
+    except Exception as error:
+        say_where(error, loss, "the loss", y_true=y, y_pred=y_pred)
+        raise
+    if getattr(dy, "shape", None) != y_pred.shape:
+        raise _wrong_loss(loss, dy, y_pred.shape)
+    return one, dy, dvalues
+
+
+def _plus(total: Array | None, loss: Array, weight: float | None) -> Array:
+    share = loss if weight is None else loss * weight
+    return share if total is None else total + share
+
+
 def as_dtype(xp: Backend, array: Array, dtype: Any) -> Array:
     """Return an array in this dtype: itself, if it is."""
     return array if array.dtype == dtype else xp.astype(array, dtype)
-
-
-def _names(metrics: Sequence[Any], weighted_metrics: Sequence[Any]) -> list[str]:
-    """Return the keys of the logs: as in Keras, a weighted metric is marked where a plain one has its name."""
-    names = ["loss"]
-    for identifier in (*metrics, *weighted_metrics):
-        by_shape = isinstance(identifier, str) and identifier.lower() in metrics_room.BY_SHAPE
-        metric = None if by_shape else metrics_room.get(identifier)
-        if metric is not None and metric.operands != ("y_true", "y_pred"):
-            raise ArgumentError(
-                f"compile: a metric must compare y_true with y_pred. Received: {metric!r}, "
-                f"which takes {', '.join(metric.operands)}"
-            )
-        name = identifier if metric is None else metric.name
-        if name in names[: len(metrics) + 1] and len(names) > len(metrics):
-            name = f"weighted_{name}"
-        if name in names:
-            raise ArgumentError(f"compile: each metric must have a name of its own. Received: {name!r} twice")
-        names.append(name)
-    return names
 
 
 def _wrong_loss(loss: Loss, dy: Any, shape: tuple[int, ...]) -> ShapeError:

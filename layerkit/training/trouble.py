@@ -184,8 +184,8 @@ class Lookout:
         with (
             intercepted(layers, "forward", self._forward),
             intercepted(layers, "backward", self._backward),
-            intercepted([step.loss], "forward", self._loss),
-            intercepted([step.loss], "backward", self._loss_gradient),
+            intercepted(step.losses, "forward", self._loss),
+            intercepted(step.losses, "backward", self._loss_gradient),
         ):
             yield
         for name, weight in step.model.named_weights().items():

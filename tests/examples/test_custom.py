@@ -248,7 +248,8 @@ def test_the_f_score_is_that_of_scikit_learn(xp):
 
 def test_metrics_are_measured_in_training(xp):
     model = Sequential([Dense(1, "sigmoid")], seed=0, backend=xp)
-    model.compile("sgd", "binary_crossentropy", [metrics.FScore(name="f1"), metrics.doubt], [metrics.FScore()])
+    measured = [metrics.FScore(name="f1"), metrics.doubt]
+    model.compile("sgd", "binary_crossentropy", metrics=measured, weighted_metrics=[metrics.FScore()])
     y = (Y > 0).astype(int)
     model.fit(X, y, sample_weight=np.arange(6.0), epochs=2, batch_size=4, verbose=0)
     measured = model.evaluate(X, y, batch_size=4, verbose=0, return_dict=True)

@@ -102,7 +102,7 @@ def model_of(case, xp, dtype, **options):
     loss = case["loss"]
     made = loss if isinstance(loss, str) else getattr(losses, loss[0])(reduction=loss[1])
     optimizer = optimizers.SGD(0.0625, momentum=0.5)
-    model.compile(optimizer, made, case["metrics"], case["weighted_metrics"], **options)
+    model.compile(optimizer, made, metrics=case["metrics"], weighted_metrics=case["weighted_metrics"], **options)
     return model
 
 

@@ -25,7 +25,7 @@ Y = RANDOM.normal(size=(48, 2)).astype("float32")
 def trained(*layers, x=X, y=Y, optimizer="adam", metrics=("mae",), dtype="float32", **how):
     """Return a model that was trained on batches of 16 rows."""
     model = Sequential(list(layers) or [Dense(4, "tanh"), Dense(2)], seed=3, dtype=dtype)
-    model.compile(optimizer, "mse", [*metrics], **how)
+    model.compile(optimizer, "mse", metrics=[*metrics], **how)
     model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
     return model
 

@@ -29,7 +29,8 @@ def model_of(xp, case, dtype):
     model = Sequential([Input((3,)), hidden, output], dtype=dtype, backend=xp)
     model.set_weights(weights)
     optimizer = getattr(optimizers, case["optimizer"]["class"])(**case["optimizer"]["kwargs"])
-    model.compile(optimizer, case["problem"], problem["metrics"], case.get("weighted_metrics"))
+    weighted = case.get("weighted_metrics")
+    model.compile(optimizer, case["problem"], metrics=problem["metrics"], weighted_metrics=weighted)
     return model
 
 

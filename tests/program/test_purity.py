@@ -60,7 +60,7 @@ class Holder:
 
 def trained(*layers, optimizer="sgd", loss="mse", metrics=("mae",)):
     model = Sequential(list(layers) or [Dense(3), ReLU(name="bent"), Dense(2, "sigmoid")], seed=0)
-    model.compile(optimizer, loss, list(metrics), run_eagerly=True)
+    model.compile(optimizer, loss, metrics=list(metrics), run_eagerly=True)
     model.train_on_batch(np.ones((4, 3), np.float32), np.ones((4, model.layers[-1].units), np.float32))
     return model
 

@@ -48,7 +48,7 @@ def sequential(layers=None, optimizer=None, loss="mse", metrics=("mae",), dtype=
     given = [Dense(4, "tanh"), Dense(2)] if layers is None else [layer() for layer in layers]
     model = Sequential(given, seed=SEED, dtype=dtype)
     made = Adam(0.05) if optimizer is None else optimizer()
-    model.compile(made, loss() if isinstance(loss, type) else loss, [*metrics], **how)
+    model.compile(made, loss() if isinstance(loss, type) else loss, metrics=[*metrics], **how)
     return model
 
 
@@ -325,7 +325,7 @@ def test_on_each_backend(xp):
     def made(**how):
         layers = [Dense(5, "relu"), Dropout(0.5), Moving(), Dense(2)]
         model = Sequential(layers, seed=SEED, dtype="float64", backend=xp)
-        model.compile(Adam(0.05, clipnorm=0.1), "mse", ["mae"], **how)
+        model.compile(Adam(0.05, clipnorm=0.1), "mse", metrics=["mae"], **how)
         return model
 
     eager, captured = made(**EAGERLY), made(**REPLAYED)
@@ -669,7 +669,7 @@ def test_two_models_that_share_a_layer_are_trained_in_turn():
         one = Sequential([shared, Dense(2)], seed=1, dtype="float64")
         two = Sequential([shared, Sigmoid(), Dense(2)], seed=2, dtype="float64")
         for model in (one, two):
-            model.compile(SGD(0.1, momentum=0.9), "mse", ["mae"], **how)
+            model.compile(SGD(0.1, momentum=0.9), "mse", metrics=["mae"], **how)
         for _ in range(6):
             one.train_on_batch(X, Y)
             two.train_on_batch(X, Y)
