@@ -69,6 +69,22 @@ class _OnDevice:
             self._device.__exit__(None, None, None)
 
 
+def _is_bfloat16(dtype: Any) -> bool:
+    # To NumPy, None is float64: it stands for no dtype here.
+    return _ml_dtypes is not None and dtype == _ml_dtypes.bfloat16
+
+
+def _through_float32(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function of CuPy's that gives float64 for float16, as one that gives what it is given."""
+
+    def narrow(x: Any, /) -> Any:
+        if x.dtype.itemsize > 2:
+            return function(x)
+        return function(x.astype(cupy.float32)).astype(x.dtype)
+
+    return narrow
+
+
 def _mean(xp: Any, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
     count = math.prod(x.shape[n] for n in axes)
@@ -123,8 +139,8 @@ class CupyBackend(Backend):
     } | {"mean": _mean, **_PRODUCTS}
 
     # One kernel each, where the references take several. exp(-x) may overflow to inf, whose reciprocal is right: 0.
-    sigmoid: Any = staticmethod(special.expit)
-    erfc: Any = staticmethod(special.erfc)
+    sigmoid: Any = staticmethod(_through_float32(special.expit))
+    erfc: Any = staticmethod(_through_float32(special.erfc))
 
     def __init__(self, index: int) -> None:
         super().__init__(namespace, str(index))
@@ -222,14 +238,14 @@ class CupyBackend(Backend):
 
     def isdtype(self, dtype: Any, kind: Any) -> bool:
         """Tell whether a dtype is of a kind. bfloat16, which is none of the standard, is one of the real floating."""
-        if dtype == getattr(self, "bfloat16", None):
+        if _is_bfloat16(dtype):
             return any(each in ("real floating", "numeric", dtype) for each in leaves((kind,)))
         return namespace.isdtype(dtype, kind)
 
     def finfo(self, dtype: Any) -> Any:
         """Return the limits of a floating dtype."""
         found = getattr(dtype, "dtype", dtype)
-        return _ml_dtypes.finfo(found) if found == getattr(self, "bfloat16", None) else namespace.finfo(dtype)
+        return _ml_dtypes.finfo(found) if _is_bfloat16(found) else namespace.finfo(dtype)
 
     def matmul(self, x1: Any, x2: Any, /) -> Any:
         """Return ``x1 @ x2``; products of numbers of 16 bits are summed in float32."""

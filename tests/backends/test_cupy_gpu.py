@@ -167,6 +167,31 @@ def test_elementwise_network_words(cupy, dtype, rtol, shape):
         np.testing.assert_allclose(cupy.to_numpy(y), expected, rtol=rtol, err_msg=word)
 
 
+@pytest.mark.parametrize("word", ["sigmoid", "erfc"])
+def test_words_of_float16_stay_float16(cupy, word):
+    """CuPy's own give float64."""
+    numpy, x = layerkit.backend("numpy"), np.array([[-7.5, -1.0], [0.25, 9.0]], np.float16)
+    y = getattr(cupy, word)(cupy.asarray(x))
+    assert y.dtype == cupy.float16
+    np.testing.assert_allclose(cupy.to_numpy(y), getattr(layerkit.xp.reference, word)(numpy, x), rtol=2e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kinds"),
+    [
+        ("float64", {"real floating", "numeric"}),
+        ("int32", {"integral", "signed integer", "numeric"}),
+        ("bool", {"bool"}),
+    ],
+)
+def test_dtypes_are_of_their_kinds(cupy, dtype, kinds):
+    found = {kind for kind in ("bool", "integral", "signed integer", "unsigned integer", "real floating", "numeric")
+             if cupy.isdtype(getattr(cupy, dtype), kind)}  # fmt: skip
+    assert found == kinds
+    if "real floating" in kinds:
+        assert cupy.finfo(getattr(cupy, dtype)).bits == 64
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sigmoid_far_out(cupy, dtype):
     y = cupy.to_numpy(cupy.sigmoid(cupy.asarray([-1e4, -80, 0, 80, 1e4], dtype)))

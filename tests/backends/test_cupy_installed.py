@@ -69,6 +69,7 @@ CALLS = {
     "cupy.dtype": None,
     "cupy.einsum": None,
     "cupy.empty": [((...,), {"dtype": ...}), (..., ...)],
+    "cupy.float32": None,
     "cupy.generic": None,
     "cupy.get_default_memory_pool": [()],
     "cupy.matmul": [((..., ...), {"out": ...})],

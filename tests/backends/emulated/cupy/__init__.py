@@ -312,4 +312,4 @@ max, min, sum = map(on_device, (np.max, np.min, np.sum))  # noqa: A001 - CuPy's 
 _pools = [MemoryPool()]
 get_default_memory_pool = functools.partial(_pools.__getitem__, 0)
 dtype, generic, result_type = np.dtype, np.generic, np.result_type
-uint8, uint32, uint64 = np.uint8, np.uint32, np.uint64
+float32, uint8, uint32, uint64 = np.float32, np.uint8, np.uint32, np.uint64

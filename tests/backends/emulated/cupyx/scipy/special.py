@@ -1,6 +1,15 @@
-"""What layerkit uses of CuPy's special functions, emulated by SciPy's."""
+"""What layerkit uses of CuPy's special functions, emulated by SciPy's; as CuPy's, they give float64 for float16."""
 
 import cupy
+import numpy as np
 from scipy import special
 
-expit, erfc = map(cupy.on_device, (special.expit, special.erfc))
+
+def _of(function):
+    def word(x):
+        return function(np.asarray(x, "float64" if x.dtype == "float16" else None))
+
+    return cupy.on_device(word)
+
+
+expit, erfc = map(_of, (special.expit, special.erfc))
