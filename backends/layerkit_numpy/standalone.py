@@ -52,7 +52,8 @@ def standalone(programs: Sequence[NumpyProgram], named: Sequence[Any]) -> Standa
         memory = _memory(array)
         if id(memory) not in known:
             beside = [other for other in held if _memory(other) is memory]
-            chosen = memory.reshape(-1) if _is_flat(memory, beside) else array
+            chosen = _flat(memory, beside)
+            chosen = array if chosen is None else chosen
             key = name if all(other is array for other in beside) else "flat"
             while key in (*arrays, "file"):  # numpy.savez has an argument of that name
                 key += "_"
@@ -85,11 +86,17 @@ def _memory(array: Any) -> Any:
     return base  # pyright: ignore[reportUnknownVariableType]
 
 
-def _is_flat(memory: Any, parts: Sequence[Any]) -> bool:
-    """Tell whether all these arrays are stretches of the memory, taken flat."""
-    return memory.flags.c_contiguous and all(
-        part.flags.c_contiguous and part.dtype == memory.dtype and part.size for part in parts
-    )
+def _flat(memory: Any, parts: Sequence[Any]) -> Any:
+    """Return the stretch of the memory in which all these arrays lie, in their dtype; None where they are none of it.
+
+    The memory may be longer, and one of bytes: state begins where a cache line does.
+    """
+    dtypes = {part.dtype for part in parts}
+    if not memory.flags.c_contiguous or len(dtypes) > 1 or not all(p.flags.c_contiguous and p.size for p in parts):
+        return None
+    start = min(part.ctypes.data for part in parts) - memory.ctypes.data
+    stop = max(part.ctypes.data + part.nbytes for part in parts) - memory.ctypes.data
+    return memory.reshape(-1).view(np.uint8)[start:stop].view(dtypes.pop())
 
 
 def _part(array: Any, chosen: Any) -> str:
