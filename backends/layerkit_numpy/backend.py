@@ -116,7 +116,8 @@ class NumpyBackend(Backend):
         # a sum whose result is not over an operand takes twice its time.
         memory = np.empty(values.nbytes + ALIGNMENT, np.uint8)
         start = -memory.__array_interface__["data"][0] % ALIGNMENT
-        state = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+        # Through a buffer, so that views of the state are views of it, and not of all that was taken.
+        state = np.frombuffer(memory.data, values.dtype, values.size, start).reshape(values.shape)
         state[...] = values
         return state
 

@@ -65,10 +65,12 @@ def test_state_is_a_copy_that_lies_row_by_row(values):
     np.testing.assert_array_equal(state, values)
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (16,), (3, 700), (100_000,)])
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (16,), (3, 700), (100_000,)])
 def test_state_begins_on_a_cache_line(shape):
     for state in [xp.state(np.zeros(shape), "float32") for _ in range(3)]:
         assert state.ctypes.data % 64 == 0
+        assert isinstance(state.base.base, memoryview)  # so that `export` finds no other memory than this
+        assert state.base.shape == (state.size,)
 
 
 def test_state_copies_an_array_of_the_same_dtype():
