@@ -127,5 +127,5 @@ class Gathering:
             cupy.copyto(self._order, order)
             self._filled = order
         if start != self._next:
-            cupy.copyto(self._first, cupy.uint64(start))
+            cupy.copyto(self._first, start)
         self._next = 0 if start + self._rows > self._last else start + self._rows

@@ -567,11 +567,11 @@ def launches_of_epochs(cupy, x, y, **settings):
     launches, found = sys.modules["cupy"].launches, []
 
     def mark(epoch, logs):
-        found.append([name for name in launches if name not in ("setitem", "isfinite", "all")])  # totals, and a look
+        found.append([name for name in launches if name != "setitem"])  # which makes the totals 0
         launches.clear()
 
     model = Sequential([Dense(2)], seed=0, backend=cupy)
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", on_nonfinite="ignore")  # or the loss is looked at now and then
     model.fit(x, y, verbose=0, callbacks=[LambdaCallback(on_epoch_end=mark)], **settings)
     return found
 
