@@ -12,7 +12,7 @@ from layerkit.metrics import Mean, Metric
 from layerkit.nested import is_nest, leaves, mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from layerkit.losses import Loss
     from layerkit.training.outputs import Outputs
@@ -57,15 +57,17 @@ class Goals:
 
     def __init__(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> None:
         # A name stays one: it is in the keys of History.
-        self.given = mapped(_named_or_made, loss)
+        self.given = mapped(_named_or_made, _undescribed(loss, losses.get))
         self.loss: Any = mapped(_made, self.given)
         self.loss_weights: Any = mapped(_checked_weight, loss_weights)
         if loss is None and loss_weights is not None:
             raise ArgumentError(
                 f"compile: loss_weights needs a loss. Received: loss=None and loss_weights={shown(loss_weights)}"
             )
-        self.metrics, self.weighted_metrics = metrics, weighted_metrics
-        for identifier in [*leaves(metrics), *leaves(weighted_metrics)]:
+        self.metrics, self.weighted_metrics = (
+            _undescribed(given, metrics_room.get) for given in (metrics, weighted_metrics)
+        )
+        for identifier in [*leaves(self.metrics), *leaves(self.weighted_metrics)]:
             _name_of(identifier)
         self._found: tuple[Any, tuple[Goal, ...]] | None = None
 
@@ -214,6 +216,13 @@ def _listed(identifiers: Any, outputs: Outputs) -> tuple[Any, ...]:
     if outputs.several or identifiers is None:
         return tuple(each for each in leaves(identifiers) if each is not None)
     return tuple(metrics_room.get(None) if each is None else each for each in leaves(identifiers))
+
+
+def _undescribed(given: Any, get: Callable[[Any], Any]) -> Any:
+    """Return what stands in lists and dictionaries, with objects in place of dictionaries that describe one."""
+    if is_a(given, dict):
+        return get(given) if "class_name" in given else {key: _undescribed(each, get) for key, each in given.items()}
+    return type(given)([_undescribed(each, get) for each in given]) if is_a(given, list, tuple) else given
 
 
 def _named_or_made(loss: Any) -> Any:

@@ -151,6 +151,15 @@ def test_the_keys_of_history_are_in_order(kind, options, names):
     assert model.metrics[0].name == "loss"
 
 
+def test_a_loss_and_a_metric_may_be_described_by_dictionaries():
+    described = {"loss": {"left": losses.serialize(losses.Huber(2.0)), "right": SPARSE}}
+    described["metrics"] = {"left": [metrics.serialize(metrics.MeanAbsoluteError(name="far"))]}
+    model = compiled(**described, weighted_metrics=None)
+    model.fit(X, Y, verbose=0)
+    assert model.metrics_names == ["loss", "left_loss", "right_loss", "left_far"]
+    assert model.loss["left"].delta == 2.0
+
+
 class Nests(Model):
     """``{"a": [x, 2 x w], "b": {"c": 3 x}}``."""
 
