@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
-from layerkit import constraints, initializers, program, regularizers
-from layerkit.changes import moves, note_move
-from layerkit.checks import check_count, check_flag, check_lengths, check_name, fits, is_a, shown
-from layerkit.configurable import Configurable, parameters
-from layerkit.dtype_policies import HALF, DTypePolicy, check_offered, compute_dtype, policy_name, variable_dtype
+from layerkit import program, regularizers
+from layerkit.checks import check_count, check_flag, check_lengths, fits, is_a, shown
+from layerkit.configurable import parameters
+from layerkit.dtype_policies import HALF, DTypePolicy, check_offered, policy_name
 from layerkit.errors import (
     ArgumentError,
     MaskWarning,
@@ -21,7 +20,7 @@ from layerkit.errors import (
 )
 from layerkit.layers.input import Input
 from layerkit.layers.penalties import TapeOfPenalties, activity_penalties, collected, collecting, plus
-from layerkit.names import snake_case
+from layerkit.layers.state import Arrays, Home, LayerState, Shape, Shapes
 from layerkit.nested import (
     are_shapes,
     filled,
@@ -37,39 +36,18 @@ from layerkit.overriding import override
 from layerkit.program import RecordedArray, Recorder, active_recorder, inference, not_recording, recording
 from layerkit.program.array import recorder_of
 from layerkit.xp.conversion import as_numbers
-from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
-from layerkit.xp.registry import backend, backend_of
-from layerkit.xp.state import HoldsState, Variable, awaiting, move
-from layerkit.xp.words import DTYPES
+from layerkit.xp.random import fresh_seed
+from layerkit.xp.registry import backend_of
+from layerkit.xp.state import awaiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import Self
+    from collections.abc import Callable
 
     from layerkit.xp.backend import Array, Backend
 
-Shape = tuple[int | None, ...]
-
-# For type checkers Any, so that a subclass may say more: an array, or arrays in a tuple or list; a shape, or a list of
-# shapes.
-Arrays = Any
-Shapes = Any
 
 FLOAT_DTYPES = ("float32", "float64")
 """In which layers and losses are judged."""
-
-
-class Home(NamedTuple):
-    """Where a layer lives: its backend, default dtype, and the seed and path that its random numbers are keyed by."""
-
-    xp: Backend
-    dtype: str
-    seed: int
-    path: str
-
-    def inside(self, name: str, dtype: str) -> Home:
-        """Return the home of an inner layer."""
-        return Home(self.xp, dtype, self.seed, f"{self.path}/{name}" if self.path else name)
 
 
 class LayerArguments(TypedDict, total=False):
@@ -83,7 +61,7 @@ class LayerArguments(TypedDict, total=False):
     activity_regularizer: Any
 
 
-class Layer(HoldsState, Configurable):
+class Layer(LayerState):
     """A function of x and of weights, with its derivative.
 
     A subclass gives **either** ``call(xp, x) -> y``, whose derivative is found, **or** both
@@ -127,19 +105,9 @@ class Layer(HoldsState, Configurable):
     autocast: ClassVar[bool] = True
     """Whether x is converted to the layer's dtype. Layers that read integers (indices) say False."""
 
-    full_precision: ClassVar[bool] = False
-    """Whether the layer computes in float32 where others compute in float16, as Keras's normalizations do."""
-
     one_input: ClassVar[bool] = False
     """Whether x is one array, so that several are refused before the layer is built for them."""
 
-    casts_inside: ClassVar[bool] = False
-    """Whether the layers inside bring what they are given to their dtypes themselves."""
-
-    casts: bool
-    """Whether x is brought to the dtype in which the layer computes, and dx back to that of x."""
-
-    built: bool
     supports_masking: bool = False
     """Whether what comes out has a mask where what goes in has one; True for a layer that defines `compute_mask`."""
 
@@ -149,42 +117,6 @@ class Layer(HoldsState, Configurable):
     takes_training: ClassVar[bool] = False
     takes_mask: ClassVar[bool] = False
     takes_input_gradient: ClassVar[bool] = False
-
-    # Children are attributes too, or items of such; where a layer lives shows in its state.
-    _bookkeeping = frozenset(
-        {"built", "casts", "declared_input_shape", "_at_home", "_children", "_home", "_input_shape"}
-    )
-
-    _variables: dict[str, Variable]
-    _streams: dict[str, RandomStream]
-    _children: dict[str, Layer]
-    _home: Home | None
-    _at_home: int | None
-    _input_shape: Shapes
-    _name: str | None
-    _dtype: str | None
-    _trainable: bool
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # Here and not in __init__, so that a subclass that forgets super().__init__() works all the same.
-        self = super().__new__(cls, *args, **kwargs)
-        self.__dict__.update(
-            built=False,
-            _input_shape=None,
-            _name=None,
-            _trainable=True,
-            _dtype=None,
-            _variables={},
-            _streams={},
-            _bound={},
-            _children={},
-            _home=None,
-            _at_home=None,
-            casts=False,
-            declared_input_shape=None,
-            activity_regularizer=None,
-        )
-        return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -373,67 +305,6 @@ class Layer(HoldsState, Configurable):
                 )
         return shape_of(y)
 
-    # Weights and state.
-
-    def add_weight(
-        self,
-        name: str | None = None,
-        shape: tuple[int, ...] | list[int] | int = (),
-        initializer: str | initializers.Initializer | Callable[..., Any] | None = None,
-        *,
-        dtype: str | None = None,
-        trainable: bool = True,
-        regularizer: str | regularizers.Regularizer | Callable[..., Any] | None = None,
-        constraint: str | constraints.Constraint | Callable[..., Any] | None = None,
-    ) -> Any:
-        """Make a weight, in `build`. Assigned to an attribute, it reads as the plain array of the layer's backend.
-
-        Args:
-            name: its name within the layer; the key of its gradient in what `backward` returns.
-            shape: its shape.
-            initializer: a name, an `Initializer`, or a function f(shape, dtype). Default: Glorot uniform, as in Keras;
-                zeros for other than floats.
-            dtype: by default the layer's.
-            trainable: False for state that the layer changes itself, by ``xp.assign``.
-            regularizer: a penalty that is added to the loss as long as the weight is trained.
-            constraint: a projection that is applied after each update of the optimizer.
-
-        Raises:
-            ArgumentError: the layer has a weight of this name already, or an argument is out of its range.
-        """
-        name = f"weight_{len(self._variables)}" if name is None else name
-        if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ArgumentError(
-                f"{self.name}: add_weight takes name, shape, initializer, in this order. Received: name={name!r}"
-            )
-        if name in self._variables:
-            raise ArgumentError(f"{self.name}: each weight must have a name of its own. Received: {name!r} twice")
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if not all(isinstance(n, int) and n >= 0 for n in shape):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ShapeError(f"{self.name}/{name}: each axis of a weight must have a known length. Received: {shape}")
-        home = self.home
-        kind: str = self.dtype if dtype is None else check_name(f"{self.name}/{name}", DTYPES, dtype=dtype)
-        if initializer is None:
-            initializer = "glorot_uniform" if "float" in kind else "zeros"
-        path = f"{home.path}/{name}"
-        awaited = awaiting.get()
-        if awaited is None:
-            values = initializers.get(initializer).values(shape, kind, home.seed, path)
-        else:
-            awaited.weight(path, shape, kind)
-            # Ones, where there are fractions: a layer that divides by the norm of a weight is run on them.
-            one = (home.xp.ones if "float" in kind else home.xp.zeros)((), dtype=getattr(home.xp, kind))
-            values = home.xp.broadcast_to(one, shape)
-        # A file's weights are read into memory that nobody has touched.
-        lazy = awaited is not None
-        variable = Variable(values, kind, name, trainable=trainable, xp=home.xp, lazy=lazy)
-        variable.path = path
-        variable.regularizer, variable.constraint = regularizers.get(regularizer), constraints.get(constraint)
-        if trainable and kind == self.variable_dtype != self.compute_dtype and not self.full_precision:
-            variable.compute_dtype = self.compute_dtype
-        self._variables[name] = variable
-        return variable
-
     def add_loss(self, loss: Any) -> None:
         """Add a number to the loss that is trained and reported, in `call`: an array of shape (), or several in a list.
 
@@ -451,233 +322,12 @@ class Layer(HoldsState, Configurable):
             if penalties is not None:
                 penalties.append(value)
 
-    def add_stream(self, name: str = "random", seed: int | None = None) -> RandomStream:
-        """Make a source of random numbers, in `build`: the same numbers on every backend, for one seed.
-
-        Args:
-            name: its name within the layer.
-            seed: by default the model's seed and the layer's place in the model decide.
-        """
-        if name in self._streams:
-            raise ArgumentError(f"{self.name}: each stream must have a name of its own. Received: {name!r} twice")
-        home = self.home
-        seed = check_seed(seed, self.name)
-        path = f"{home.path}/{name}"
-        key = stream_key(home.seed, path) if seed is None else stream_key(seed, "stream")
-        stream = RandomStream(home.xp, key, path)
-        self._streams[name] = stream
-        return stream
-
-    def __setattr__(self, attribute: str, value: Any) -> None:
-        items: dict[str, Any] = {attribute: value}
-        if isinstance(value, (list, tuple)):
-            items = {f"{attribute}_{index}": item for index, item in enumerate(value)}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        for name, item in items.items():
-            if isinstance(item, Layer):
-                self._children[name] = item
-                if self._home is not None:
-                    item.settle(self._home.inside(name, self._policy))
-        super().__setattr__(attribute, value)
-
-    # What a model and a user read.
-
-    @property
-    def name(self) -> str:
-        """The layer's name: unique within its model."""
-        return self._name or snake_case(type(self).__name__)
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of weights; as a rule, of the computation too."""
-        return variable_dtype(self._policy)
-
-    @property
-    def variable_dtype(self) -> str:
-        """The dtype of weights."""
-        return variable_dtype(self._policy)
-
-    @property
-    def compute_dtype(self) -> str:
-        """The dtype of the computation, and of the output."""
-        return compute_dtype(self._policy)
-
-    @property
-    def dtype_policy(self) -> DTypePolicy:
-        """Both dtypes: the model's, unless the layer was given its own."""
-        return DTypePolicy(self._policy)
-
-    @property
-    def _working_dtype(self) -> str:
-        return "float32" if self.full_precision and self.compute_dtype in HALF else self.compute_dtype
-
-    @property
-    def _policy(self) -> str:
-        if self._dtype is not None:
-            return self._dtype
-        return policy_name(None) if self._home is None else self._home.dtype
-
-    @property
-    def xp(self) -> Backend:
-        """The backend that holds the weights; before `build`, the current one."""
-        return backend() if self._home is None else self._home.xp
-
-    @property
-    def input_shape(self) -> Shapes:
-        """The shape of x that the layer was built for, with None for the batch; for several inputs, a list."""
-        if self._input_shape is None:
-            raise NotReadyError(f"{self.name}: input_shape is known once the layer is built. Received: no build yet.")
-        return self._input_shape
-
     @property
     def output_shape(self) -> Shapes:
         """The shape of y for the `input_shape`; for several outputs, a list."""
         return self.compute_output_shape(self.input_shape)
 
-    @property
-    def trainable(self) -> bool:
-        """Whether training may change the weights; setting it sets that of inner layers too."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = check_flag(self.name, trainable=value)
-        note_move()
-        for child in self.sublayers:
-            child.trainable = value
-
-    @property
-    def sublayers(self) -> list[Layer]:
-        """The layers that this layer holds in its attributes, each once."""
-        return list(dict.fromkeys(self._children.values()))
-
-    def named_weights(self) -> dict[str, Variable]:
-        """Return all weights by the names that `backward` gives their gradients: "kernel", "inner/kernel"."""
-        named = dict(self._variables)
-        for key, child in self._children.items():
-            named.update({f"{key}/{name}": variable for name, variable in child.named_weights().items()})
-        return named
-
-    def named_streams(self) -> dict[str, RandomStream]:
-        """Return all sources of random numbers, by names of the same kind."""
-        named = dict(self._streams)
-        for key, child in self._children.items():
-            named.update({f"{key}/{name}": stream for name, stream in child.named_streams().items()})
-        return named
-
-    def named_layers(self) -> dict[str, Layer]:
-        """Return this layer, as "", and all inside it, by names of the same kind: "inner"; outer ones come first."""
-        named: dict[str, Layer] = {"": self}
-        for key, child in self._children.items():
-            named.update({f"{key}/{name}" if name else key: layer for name, layer in child.named_layers().items()})
-        return named
-
-    @property
-    def weights(self) -> list[Variable]:
-        """All weights: the layer's own in the order they were made, then those of inner layers."""
-        found = dict.fromkeys(self._variables.values())
-        for child in self.sublayers:
-            found.update(dict.fromkeys(child.weights))
-        return list(found)
-
-    @property
-    def variables(self) -> list[Variable]:
-        """All weights, and the counters of random streams."""
-        found = dict.fromkeys([*self._variables.values(), *(stream.counter for stream in self._streams.values())])
-        for child in self.sublayers:
-            found.update(dict.fromkeys(child.variables))
-        return list(found)
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        """The weights that training changes."""
-        if not self._trainable:
-            return []
-        found = dict.fromkeys(variable for variable in self._variables.values() if variable.trainable)
-        for child in self.sublayers:
-            found.update(dict.fromkeys(child.trainable_weights))
-        return list(found)
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        """The weights that training leaves alone."""
-        trained = set(self.trainable_weights)
-        return [variable for variable in self.weights if variable not in trained]
-
-    @property
-    def trainable_variables(self) -> list[Variable]:
-        """The same as `trainable_weights`."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Variable]:
-        """The variables that training leaves alone."""
-        trained = set(self.trainable_weights)
-        return [variable for variable in self.variables if variable not in trained]
-
-    @property
-    def losses(self) -> list[Array]:
-        """The penalties on weights, such as that of a `kernel_regularizer`, with the values that these have now.
-
-        Penalties on outputs, and those of `add_loss`, belong to a pass: they are in the loss that `fit` reports.
-        """
-        penalized = [variable for variable in self.trainable_weights if variable.regularizer is not None]
-        return [variable.regularizer(variable.value) for variable in penalized]
-
-    def get_weights(self) -> list[Any]:
-        """Return copies of all weights, as NumPy arrays, in the order of `weights`."""
-        return [variable.numpy() for variable in self.weights]
-
-    def set_weights(self, weights: Iterable[Any]) -> None:
-        """Write all weights, in the order of `weights`; all are checked before the first is written.
-
-        Raises:
-            ShapeError: the number of arrays, or the shape of one, is not that of the weights.
-            DataError: one holds no numbers.
-        """
-        if not hasattr(weights, "__iter__"):
-            raise ShapeError(f"{self.name}: set_weights takes a list of arrays. Received: {shown(weights)}")
-        variables, values = self.weights, list(weights)
-        if len(values) != len(variables):
-            hint = "" if self.built else " The layer is not built yet, so it has no weights."
-            raise ShapeError(
-                f"{self.name}: set_weights takes one array for each weight, {len(variables)}. "
-                f"Received: {len(values)}.{hint}"
-            )
-        arrays = [variable.converted(value) for variable, value in zip(variables, values, strict=True)]
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-
-    def count_params(self) -> int:
-        """Return the number of elements in all weights.
-
-        Raises:
-            NotReadyError: the layer is not built.
-        """
-        if not self.built:
-            raise NotReadyError(
-                f"{self.name}: parameters are counted after build. Received: no build yet. "
-                f"Call build(input_shape), or give the model an Input."
-            )
-        return sum(variable.size for variable in self.weights)
-
-    # Placing, building, running.
-
-    @property
-    def home(self) -> Home:
-        """Where the layer lives: where its model said, or else on the current backend, with a seed of its own."""
-        if self._home is None:
-            self.settle(Home(backend(), self._policy, fresh_seed(), self.name))
-            assert self._home is not None  # noqa: S101 - `settle` has just seen to it
-        return self._home
-
-    def settle(self, home: Home) -> None:
-        """Say where the layer and those inside it will live. One that is built stays where it is."""
-        if self.built:
-            return
-        self._home = home
-        self.casts = not self.casts_inside and any(compute_dtype(name) in HALF for name in (home.dtype, self._policy))
-        for name, child in self._children.items():
-            child.settle(home.inside(name, self._policy))
+    # Building, running.
 
     def build_once(self, build: Callable[..., None], input_shape: Shapes) -> None:
         """Run a subclass's `build`, unless that is done; a failed one leaves no weights behind."""
@@ -716,65 +366,10 @@ class Layer(HoldsState, Configurable):
                 f"Call it on each of them, or join them with Concatenate."
             )
 
-    def unbuild(self) -> None:
-        """Undo `build`."""
-        for made in (self._variables, self._streams, self._bound):
-            made.clear()
-        self.built = False
-        self._input_shape = None
-
     def build_in_place(self, input_shape: Shapes) -> None:
         """Build, unless that is done."""
         if not self.built:
             self.build(input_shape)
-
-    def to(self, xp: str | Backend) -> Self:
-        """Move all weights and counters to another backend: ``layer.to("cupy:0")``.
-
-        Raises:
-            UnknownNameError, BackendUnavailableError: there is no such backend; nothing was moved. Nor is anything
-                where an error arises on the way (a device that is full, say).
-        """
-        target = backend(xp)
-        self.check_offered_by(target)
-        move(self.variables, target)
-        self._live_on(target)
-        return self
-
-    def check_offered_by(self, xp: Backend) -> None:
-        """Check that a backend has the dtypes of all layers.
-
-        Raises:
-            BackendUnavailableError: it has not.
-        """
-        for layer in self.walk():
-            check_offered(layer._policy, xp, layer.name)
-
-    def _live_on(self, xp: Backend) -> None:
-        for layer in self.walk():
-            layer._home = layer.home._replace(xp=xp)
-
-    def check_home(self) -> None:
-        """Check that all weights and counters are on the layer's backend; looked at again when any state was moved.
-
-        Raises:
-            MixedBackendsError: some are not: a layer inside was moved by itself, or with another model that shares it.
-        """
-        if self._at_home == moves():
-            return
-        for variable in self.variables:
-            if variable.xp is not self.xp:
-                raise MixedBackendsError(
-                    f"{self.name}: a model and its layers must live on one backend. Received: {variable.path} on "
-                    f"{variable.xp}, in a model on {self.xp}. Move it all with {self.name}.to({str(self.xp)!r})."
-                )
-        self._at_home = moves()
-
-    def walk(self) -> Iterator[Layer]:
-        """Yield this layer and all layers inside it; one that stands in two places comes twice."""
-        yield self
-        for child in self.sublayers:
-            yield from child.walk()
 
     def run_forward(self, xp: Backend, x: Arrays, *, training: bool = False, mask: Arrays = None) -> tuple[Arrays, Any]:
         """Call `forward` with the keywords that it takes."""
