@@ -238,7 +238,7 @@ ARCHITECTURES: dict[str, tuple[Any, str]] = {
     "a shape": (lambda value: value["built"].update({"": [None, -1]}), "$.built[''][1] must be an integer from 0 to "),
     "compile": (
         lambda value: value["compile"].update(loss="mze"),
-        "$.compile must be what compile takes. Received: Unkn",
+        "$.compile.loss must be what compile takes. Received: UnknownNameError: loss: the name must be a known one. ",
     ),
     "two kinds": (
         in_layer(units={"tuple": [], "float": "inf"}),
@@ -384,6 +384,7 @@ ALLOWED = {
     ("decoding", "re.compile"),
     ("document", "re.compile"),
     ("inspection", "re.compile"),
+    ("reader", "re.compile"),
     ("tensors", "re.compile"),
     ("document", "json.loads"),  # text, within limits
     ("reader", "document.loads"),
