@@ -242,6 +242,8 @@ class Told:
     def _make_metrics(self, model: Any, step: Step, told: Any, place: Place) -> None:
         if told is None:
             return
+        if not model.built:
+            raise place.wrong("must be null for a model that is not built", told)
         outputs = Outputs(model.output_shape, model.output_names)
         each = document.check_list(told, place) if outputs.several else [told]
         if len(each) != len(outputs.shapes):

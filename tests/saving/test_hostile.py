@@ -282,6 +282,21 @@ def test_settings_that_no_optimizer_has(name: str, good: bytes, tmp_path: Path) 
     assert refusal(change, tmp_path).startswith(f"training.json: {sentence}")
 
 
+def test_metrics_of_a_model_that_is_not_built(good: bytes, tmp_path: Path) -> None:
+    members = files.parts(good)
+    architecture, training = (json.loads(members[f"{name}.json"]) for name in ("architecture", "training"))
+    del architecture["model"]["config"]["layers"][0]  # the input
+    architecture.update(built={}, frozen=[], constant=[])
+    training["optimizer"] = None
+    members["architecture.json"], members["training.json"] = (
+        json.dumps(value).encode() for value in (architecture, training)
+    )
+    members["weights.safetensors"] = files.safetensors({})
+    assert refusal(files.joined(members), tmp_path) == (
+        "training.json: $.metrics must be null for a model that is not built. Received: [1, None, 2, 2]"
+    )
+
+
 # What others fell for.
 
 
