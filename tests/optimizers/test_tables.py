@@ -16,9 +16,6 @@ TABLE = json.loads((Path(__file__).parents[1] / "tables" / "optimizers.json").re
 CASES = TABLE["cases"]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
-# What Keras's optimizers take beside these is not part of layerkit: scaled losses.
-NOT_HERE = {"loss_scale_factor"}
-
 
 def name_of(case):
     options = [f"{key}={value}" for key, value in case["kwargs"].items()]
@@ -84,7 +81,7 @@ def test_a_variable_of_its_own_moves_as_beside_others(xp, case):
 
 @pytest.mark.parametrize("name", TABLE["class_defaults"])
 def test_defaults_are_those_of_keras(name):
-    expected = {key: value for key, value in TABLE["class_defaults"][name].items() if key not in NOT_HERE}
+    expected = TABLE["class_defaults"][name]
     assert getattr(optimizers, name)().get_config() == {
         **expected,
         "name": getattr(optimizers, name)().get_config()["name"],

@@ -14,6 +14,7 @@ import pytest
 from layerkit import Sequential
 from layerkit.callbacks import LambdaCallback
 from layerkit.layers import Dense
+from layerkit.training.guard import MOST_KEPT_BYTES
 
 MB = 1 << 20
 WIDTH = 64
@@ -114,21 +115,28 @@ def test_an_array_that_is_not_contiguous_is_never_copied_whole(make):
     assert peak_of(lambda: a_model().fit(x, y, batch_size=4096, epochs=2, verbose=0)) < 24 * MB
 
 
-def test_batches_are_not_kept():
-    """Of ten batches of 8 MB two are alive at a time: that of the last step, and the one that is made."""
+@pytest.mark.parametrize(("how", "most"), [("ignore", 2.5 * 8 * MB), ("warn", MOST_KEPT_BYTES + 2.5 * 8 * MB)])
+def test_batches_are_not_kept(how, most):
+    """Of twenty batches of 8 MB two are alive at a time: that of the last step, and the one that is made.
+
+    Where a step that is not finite is to be found, copies of the last ones are besides.
+    """
     alive = []
 
     def batches():
-        for _ in range(10):
+        for _ in range(20):
             x = np.zeros((8 * MB // (4 * WIDTH), WIDTH), "float32")
             alive.append(weakref.ref(x))
             yield x, np.zeros((len(x), 1), "float32")
             del x
 
     model = a_model()
-    assert peak_of(lambda: model.fit(batches(), verbose=0)) < 2.5 * 8 * MB
+    model.compile("sgd", "mse", on_nonfinite=how)
+    before, _ = tracemalloc.get_traced_memory()
+    assert peak_of(lambda: model.fit(batches(), verbose=0)) < most
     gc.collect()
-    assert [reference() for reference in alive] == [None] * 10
+    assert [reference() for reference in alive] == [None] * 20
+    assert tracemalloc.get_traced_memory()[0] - before < 8 * MB
 
 
 def test_epochs_allocate_nothing_that_stays():
