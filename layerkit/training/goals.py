@@ -237,6 +237,11 @@ def _made(loss: Any) -> Loss | None:
 
 
 def _checked_weight(weight: Any) -> Any:
+    if isinstance(weight, (str, Metric)) or callable(weight):
+        raise ArgumentError(
+            f"compile: loss_weights must be numbers. Received: {shown(weight)}. "
+            f"If it is a metric, give it by name: compile(optimizer, loss, metrics=[…])."
+        )
     return None if weight is None else float(check_number("compile", loss_weights=weight))
 
 

@@ -86,7 +86,7 @@ class Training:
         """Train to the end."""
         self._is_between = False
         self._epochs = epochs = self._begin(pauses=False)
-        with self._interrupt, overflow_is_right(self._model.step), contextlib.closing(epochs):
+        with self._interrupt, overflow_is_right(self._model.step, guarded=True), contextlib.closing(epochs):
             for _ in epochs:
                 pass
 
@@ -101,7 +101,7 @@ class Training:
             )
         self._is_between = False
         try:
-            with self._interrupt, overflow_is_right(self._model.step):
+            with self._interrupt, overflow_is_right(self._model.step, guarded=True):
                 self._progress.go_on()
                 epoch, logs = next(self._epochs)
                 self._progress.pause()
@@ -111,7 +111,7 @@ class Training:
 
     def close(self) -> None:
         """End the training, unless it has ended."""
-        with self._interrupt, overflow_is_right(self._model.step):
+        with self._interrupt, overflow_is_right(self._model.step, guarded=True):
             self._epochs.close()
 
     def give_way(self) -> None:

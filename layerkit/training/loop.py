@@ -223,10 +223,14 @@ def row_order(seed: int, rows: int) -> Callable[[int], NDArray[Any]]:
 
 # exp may overflow to inf in a sigmoid, whose reciprocal is the right answer, 0. Said once for all steps: a program that
 # said so itself would spend a twentieth of a small step on it.
-def overflow_is_right(step: Step | None = None) -> np.errstate:
-    """Return the context in which steps are taken. Where a loss is scaled, infinities and NaN are looked for there."""
-    scaled = step is not None and step.optimizer.scales_loss
-    return np.errstate(over="ignore", invalid="ignore") if scaled else np.errstate(over="ignore")
+def overflow_is_right(step: Step | None = None, *, guarded: bool = False) -> np.errstate:
+    """Return the context in which steps are taken: that exp overflows in a sigmoid is right.
+
+    NumPy's warning of invalid values is left out where others look for NaN, and tell more: an optimizer that scales the
+    loss, or a guard. It also comes where all is finite, for matrix products of some processors (OpenBLAS, issue 1924).
+    """
+    looked_for = step is not None and (step.optimizer.scales_loss or (guarded and step.on_nonfinite != "ignore"))
+    return np.errstate(over="ignore", invalid="ignore") if looked_for else np.errstate(over="ignore")
 
 
 _overflow_is_right = overflow_is_right()

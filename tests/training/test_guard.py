@@ -211,7 +211,6 @@ def test_who_wants_to_go_on_with_nan_may() -> None:
     )
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_nothing_that_is_not_finite_is_saved(tmp_path: Path) -> None:
     bad = X.copy()
     bad[BAD] = -100.0
@@ -252,7 +251,6 @@ def test_a_training_that_does_not_come_out_again_goes_back_to_the_last_copy(monk
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_of_a_very_large_model_no_copy_is_kept_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "LARGEST", 0)
     bad = X.copy()
@@ -280,7 +278,6 @@ def test_an_optimizer_that_scales_the_loss_leaves_steps_out_by_itself() -> None:
     assert all(np.isfinite(weight).all() for weight in model.get_weights()[:4])
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_a_sum_of_gradients_is_looked_at_too() -> None:
     bad = X.copy()
     bad[BAD] = 100.0

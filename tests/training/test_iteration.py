@@ -238,7 +238,7 @@ def test_threads_that_load_batches_end_with_the_loop() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("layerkit-batches")]
 
 
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.parametrize("method", ["fit", "fit_iter"])
 def test_a_warning_points_to_the_callers_line(method: str) -> None:
     model = compiled(SGD(1e30))
