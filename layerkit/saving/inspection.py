@@ -94,4 +94,4 @@ def _short(value: Any) -> str:
 def _cut(text: str) -> str:
     # It is a stranger's, and on its way to a terminal, which may be told to do things.
     text = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."

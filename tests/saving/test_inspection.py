@@ -27,7 +27,7 @@ def test_a_model_is_shown_without_being_made(tmp_path: Path, capsys: pytest.Capt
         "  models.Sequential(seed=3, name='sequential', trainable=True)",
         "    custom.Scale(factor=2.0)",
         "  frozen: []",
-        "  loss: losses.MeanSquaredError(reduction='sum_over_batch_size', name='mean_squared_error')",
+        "  loss: 'mse'",
         "  dense/kernel    float32  (3, 8)",
         "  shuffles: 2",
     ):
