@@ -227,7 +227,8 @@ def overflow_is_right(step: Step | None = None, *, guarded: bool = False) -> np.
     """Return the context in which steps are taken: that exp overflows in a sigmoid is right.
 
     NumPy's warning of invalid values is left out where others look for NaN, and tell more: an optimizer that scales the
-    loss, or a guard. It also comes where all is finite, for matrix products of some processors (OpenBLAS, issue 1924).
+    loss, or a guard. It also comes where all is finite: in products of width 5, OpenBLAS
+    reads lanes that nobody has written.
     """
     looked_for = step is not None and (step.optimizer.scales_loss or (guarded and step.on_nonfinite != "ignore"))
     return np.errstate(over="ignore", invalid="ignore") if looked_for else np.errstate(over="ignore")
