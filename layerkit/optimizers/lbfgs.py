@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from layerkit.checks import check_count
 from layerkit.errors import ArgumentError
 from layerkit.optimizers.line_search import Point, strong_wolfe
-from layerkit.optimizers.optimizer import Optimizer
+from layerkit.optimizers.searching import SearchingOptimizer
 from layerkit.overriding import override
 from layerkit.xp.state import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from layerkit.xp.backend import Array, Backend
+    from layerkit.xp.backend import Array
 
 _LONGEST_HISTORY = 1000
 
 
-class LBFGS(Optimizer):
+class LBFGS(SearchingOptimizer):
     """Limited-memory BFGS: for small networks and smooth losses, all rows at once (Liu and Nocedal, Math. Prog. 1989).
 
     With g the gradient, and of the last steps ``s = w' - w`` and ``y = g' - g``, the direction is ``d = -H g``, where H
@@ -40,7 +40,7 @@ class LBFGS(Optimizer):
         ArgumentError: a number is out of its range; or `fit` takes more than one batch an epoch.
     """
 
-    searches: ClassVar[bool] = True
+    needs = "the gradient at several points. Received: apply, with that at one"
 
     def __init__(
         self,
@@ -67,17 +67,6 @@ class LBFGS(Optimizer):
     @override
     def own_state(self) -> list[Variable]:
         return [self._pairs, self.loss]
-
-    @override
-    def update(self, xp: Backend, finite: Array | None = None) -> None:
-        xp.assign_add(self._iterations.value, 1)
-
-    @override
-    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> NoReturn:
-        raise ArgumentError(
-            f"{self.name}: a step needs the gradient at several points. Received: apply, with that at one. "
-            f"Use minimize(function, variables)."
-        )
 
     def minimize(
         self,
@@ -189,10 +178,6 @@ class LBFGS(Optimizer):
 
     # Vectors are lists: a part for each stretch of parameters.
 
-    def _vector(self, name: str) -> list[Array]:
-        own = ("parameters", "gradient")
-        return [(getattr(each, name) if name in own else each.slots[name]).value for each in self._segments]
-
     def _assign(self, vector: list[Array], values: list[Array]) -> None:
         for target, value in zip(vector, values, strict=True):
             self.xp.assign(target, value)
@@ -201,6 +186,3 @@ class LBFGS(Optimizer):
         xp = self.xp
         parts = [xp.sum(xp.astype(p, xp.float64) * xp.astype(q, xp.float64)) for p, q in zip(a, b, strict=True)]
         return sum(map(self._read, parts))
-
-    def _read(self, number: Array) -> float:
-        return float(self.xp.to_numpy(number))

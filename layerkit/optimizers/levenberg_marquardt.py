@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerkit.checks import check_at_least, check_count, check_positive, shown
 from layerkit.errors import ArgumentError
-from layerkit.optimizers.optimizer import Optimizer
+from layerkit.optimizers.searching import SearchingOptimizer
 from layerkit.overriding import override
 from layerkit.xp.state import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from layerkit.xp.backend import Array, Backend
+    from layerkit.xp.backend import Array
 
 _LEAST_DAMPING, _MOST_DAMPING = 1e-14, 1e32
 
 
-class LevenbergMarquardt(Optimizer):
+class LevenbergMarquardt(SearchingOptimizer):
     r"""Levenberg-Marquardt: for sums of squares and small networks, all rows at once (Marquardt, J. SIAM 11, 1963).
 
     With r the residuals and J their derivatives by the parameters, the loss ``F = Σ c r²`` has the gradient
@@ -60,7 +60,7 @@ class LevenbergMarquardt(Optimizer):
             are too many parameters; or `fit` takes more than one batch an epoch.
     """
 
-    searches: ClassVar[bool] = True
+    needs = "the derivative of each residual. Received: apply, with a gradient"
     least_squares: ClassVar[bool] = True
 
     def __init__(
@@ -113,17 +113,6 @@ class LevenbergMarquardt(Optimizer):
                 f"{self.max_parameters:,}. Received: {count:,} parameters. Use LBFGS, or give max_parameters={count}, "
                 f"which takes {5 * 8 * count**2 / 1e9:.2g} GB."
             )
-
-    @override
-    def update(self, xp: Backend, finite: Array | None = None) -> None:
-        xp.assign_add(self._iterations.value, 1)
-
-    @override
-    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> NoReturn:
-        raise ArgumentError(
-            f"{self.name}: a step needs the derivative of each residual. Received: apply, with a gradient. "
-            f"Use minimize(function, variables)."
-        )
 
     def minimize(
         self,
@@ -241,11 +230,7 @@ class LevenbergMarquardt(Optimizer):
         xp.assign(self._damping.value, damping)
         xp.assign(self._growth.value, growth)
 
-    # Vectors of all parameters, one behind the other, in float64; `_vector` are their parts as they stand in memory.
-
-    def _vector(self, name: str) -> list[Array]:
-        own = ("parameters", "gradient")
-        return [(getattr(each, name) if name in own else each.slots[name]).value for each in self._segments]
+    # Vectors of all parameters, one behind the other, in float64.
 
     def _flat(self, name: str) -> Array:
         xp = self.xp
@@ -264,6 +249,3 @@ class LevenbergMarquardt(Optimizer):
 
     def _norm(self, flat: Array) -> float:
         return math.sqrt(self._read(self.xp.sum(flat * flat)))
-
-    def _read(self, number: Array) -> float:
-        return float(self.xp.to_numpy(number))
