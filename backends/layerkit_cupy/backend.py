@@ -131,7 +131,7 @@ class CupyBackend(Backend):
     """
 
     name = "cupy"
-    takes_rows = True
+    brings_batches = True
 
     expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {
         word: getattr(reference, word)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from layerkit.program import Place
 from layerkit.program.recorder import find
 from layerkit_cupy.gathering import Gathering
+from layerkit_cupy.inputs import Inputs
 from layerkit_cupy.installation import summary
 from layerkit_cupy.source import OPTIONS, Written, layout, write
 from layerkit_cupy.stages import Kernel, Stages, Word
@@ -113,10 +114,8 @@ class _Replay:
 
     def __init__(self, program: Program, xp: CupyBackend) -> None:
         self._program, self._xp = program, xp
-        # A graph reads its inputs where they lay when it was made, and kernels read 128 bits at a time: so inputs are
-        # copied to where both hold.
-        self._inputs = [cupy.empty(program.specs[place].shape, program.specs[place].dtype) for place in program.inputs]
-        self.stages = Stages(program, xp, self._inputs)
+        self._inputs = Inputs([program.specs[place] for place in program.inputs])
+        self.stages = Stages(program, xp, self._inputs.arrays)
         self._kernels: dict[Any, Any] = {}
         self._pool: Any = xp.pools.new(self)
         self._stream: Any = None
@@ -125,55 +124,43 @@ class _Replay:
         self._gathering_graph: _Graph | None = None
 
     def __call__(self, owner: CupyProgram, arrays: tuple[Any, ...]) -> Any:
-        if self._graph is not None and owner.path == "graph" and Gathering.takes(arrays):
-            return self._gather(arrays)
-        for buffer, array in zip(self._inputs, arrays, strict=True):
-            cupy.copyto(buffer, self._xp.asarray(array))
-        if owner.path == "kernels":
-            result = self._run()
-        elif self._graph is not None:
-            return self._graph.replayed()
-        elif self._stream is None:
-            result = self._warm_up()
-        else:
+        if owner.path == "graph" and self._graph is None and self._stream is not None:
             try:
-                self._capture()
+                self._graph = self._captured(lambda: None)
             except Exception as error:  # noqa: BLE001 - whatever a graph cannot hold: nothing has run yet
                 owner.fall_back(error)
-                return self(owner, arrays)
-            return self(owner, arrays)
-        if result is None:
-            return None
-        several = len(self._program.outputs) > 1
-        return tuple([array.copy() for array in result]) if several else result.copy()
+        graph = self._graph if owner.path == "graph" else None
+        if graph is not None and Gathering.takes(arrays):
+            return self._gather(arrays)
+        self._inputs.fill(arrays, self._xp)
+        if graph is not None:
+            return graph.replayed()
+        return _copied(self._warm_up() if self._stream is None else self._run())
 
     # Everything in a pool of the replay's own, so that nobody else takes memory that the graph has for its values. It
     # is the pool that lets one value have the memory of another that is over.
 
-    def _warm_up(self) -> Any:
+    def _warm_up(self) -> tuple[Any, ...]:
         """Take the step kernel by kernel, as it will be captured: kernels are compiled, and memory is found."""
         _ = self._xp.products  # whose workspace is everybody's, and not of this pool
         cupy.get_default_memory_pool().free_all_blocks()  # of which the replay's own pool has no use
         self._stream = cupy.cuda.Stream(non_blocking=True)
         cupy.cuda.get_current_stream().synchronize()
         with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
-            result = self._run()
+            results = self._run()
         self._stream.synchronize()
         self._xp.pools.share()
-        return result
+        return results
 
     def _gather(self, batch: tuple[Rows, ...]) -> Any:
         """Launch the graph that begins with gathering these rows."""
         if self._gathering_graph is None or self._gathering is None or not self._gathering.fits(batch):
-            self._gathering = Gathering(batch, self._inputs)
+            self._gathering = Gathering(batch, self._inputs.arrays)
             self._gathering.begin(batch)
             self._gathering.launch()
             self._gathering_graph = self._captured(self._gathering.launch)
         self._gathering.begin(batch)
         return self._gathering_graph.replayed()
-
-    def _capture(self) -> None:
-        self._graph = self._captured(lambda: None)
 
     def _captured(self, first: Callable[[], None]) -> _Graph:
         """Return a graph of the step, after something else."""
@@ -181,14 +168,14 @@ class _Replay:
             self._stream.begin_capture()
             try:
                 first()
-                result = self._run()
+                results = self._run()
             except BaseException:
                 with contextlib.suppress(Exception):  # a capture that failed ends with an error too
                     self._stream.end_capture()
                 raise
-            return _Graph(self._stream.end_capture(), result)
+            return _Graph(self._stream.end_capture(), results)
 
-    def _run(self) -> Any:
+    def _run(self) -> tuple[Any, ...]:
         stages, values = self.stages, dict[Any, Any]()
         for stage, over in zip(stages.stages, stages.over, strict=True):
             if isinstance(stage, Kernel):
@@ -197,8 +184,7 @@ class _Replay:
                 self._do(stage, values)
             for place in over:
                 values.pop(place, None)
-        found = stages.resolved(self._program.outputs, values)
-        return found if len(found) > 1 else found[0] if found else None
+        return tuple(stages.resolved(self._program.outputs, values))
 
     def _launch(self, kernel: Kernel, values: dict[Any, Any]) -> None:
         for operand in kernel.writes:
@@ -237,12 +223,18 @@ class _Graph(NamedTuple):
     """A CUDA graph, and what the step returns, which it writes anew each time."""
 
     graph: Any
-    result: Any
+    results: tuple[Any, ...]
 
     def replayed(self) -> Any:
         """Launch the graph; return a copy of its result."""
         self.graph.launch()
-        return None if self.result is None else self.result.copy()
+        return _copied(self.results)
+
+
+def _copied(results: tuple[Any, ...]) -> Any:
+    """Return copies of what a step returns: nothing, an array, or several in a tuple."""
+    copies = tuple([array.copy() for array in results])
+    return copies if len(copies) > 1 else copies[0] if copies else None
 
 
 def _compiled(written: Written) -> tuple[Any, int]:

@@ -160,8 +160,9 @@ class CapturedStep:
 
     def _take(self, *given: Any) -> Any:
         xp = self.subject.xp
-        # Of rows, the shape and dtype are known; only what is not replayed has them gathered here.
-        arrays = tuple([array if type(array) is Rows else xp.asarray(array) for array in given if array is not None])
+        # What a replay brings itself is of known shape and dtype; only where there is none, it is brought here.
+        brought = (Rows, np.ndarray) if xp.brings_batches else ()
+        arrays = tuple([array if type(array) in brought else xp.asarray(array) for array in given if array is not None])
         if self._eager:
             return self.function(xp, *map(xp.asarray, arrays))
         if self._seen != changes():

@@ -88,7 +88,7 @@ class ResidentColumn:
             stop = min(start + self._batch_size, count)
             if self._home() is not self._xp:
                 self._xp, self.array = self._home(), self._home().asarray(self.on_host())
-            if self._xp.takes_rows:
+            if self._xp.brings_batches:
                 yield Rows(self._xp, self.array, None if order is None else order.on(self._xp), start, stop)
                 continue
             if order is None:

@@ -85,8 +85,9 @@ class Backend(ABC):
     tile_size: ClassVar[int | None] = None
     """Over how many elements a chain of elementwise words is best run at a time; None for all of them."""
 
-    takes_rows: ClassVar[bool] = False
-    """Whether `asarray`, and what `capture` returns, take `layerkit.xp.rows.Rows` in the place of an array."""
+    brings_batches: ClassVar[bool] = False
+    """Whether what `capture` returns brings batches to the device itself: it takes arrays of the host, and
+    `layerkit.xp.rows.Rows`, in the place of arrays. `asarray` then takes both, too."""
 
     expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     """Words that a captured step holds as what they consist of, for `capture` to plan: ``f(xp, *arguments)``."""

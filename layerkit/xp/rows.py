@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class Rows:
     """A batch that is told by its place: the rows of an array from one number to another, of an order if there is one.
 
-    A backend that `takes_rows` is given batches so, where a data set lies on its device: whoever replays a step may
+    A backend that `brings_batches` is given batches so, where a data set lies on its device: whoever replays a step may
     gather them as a part of it. `asarray` gathers them.
 
     Args:

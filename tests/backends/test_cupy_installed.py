@@ -59,10 +59,12 @@ CALLS = {
     "cupy.broadcast_to": [(..., ...)],
     "cupy.copyto": [(..., ...)],
     "cupy.cuda.Device": [(), (...,)],
+    "cupy.cuda.Event": [((), {"disable_timing": ...})],
     "cupy.cuda.MemoryPool": [()],
     "cupy.cuda.Stream": [((), {"non_blocking": ...})],
     "cupy.cuda.get_current_stream": [()],
     "cupy.cuda.memory.OutOfMemoryError": None,
+    "cupy.cuda.runtime.CUDARuntimeError": None,
     "cupy.cuda.runtime.deviceSynchronize": [()],
     "cupy.cuda.runtime.memGetInfo": [()],
     "cupy.cuda.using_allocator": [(...,)],
@@ -78,6 +80,7 @@ CALLS = {
     "cupy.uint32": None,
     "cupy.uint64": None,
     "cupy.uint8": None,
+    "cupyx.empty_pinned": [((...,), {"dtype": ...}), (..., ...)],
     "namespace.finfo": [(...,)],
     "namespace.isdtype": [(..., ...)],
     "namespace.matmul": [(..., ...)],
@@ -102,6 +105,11 @@ METHODS = {
     "cupy.cuda.Stream.begin_capture": [()],
     "cupy.cuda.Stream.end_capture": [()],
     "cupy.cuda.Stream.synchronize": [()],
+    "cupy.cuda.Stream.wait_event": [(...,)],
+    "cupy.cuda.Event.record": [(...,)],
+    "cupy.cuda.Event.synchronize": [()],
+    "cupy.ndarray.set": [(..., ...)],
+    "cupy.ndarray.view": None,
     "cupy.cuda.Device.attributes": None,
     "cupy.max": [((...,), {"axis": ..., "keepdims": ..., "out": ...})],
     "cupy.min": [((...,), {"axis": ..., "keepdims": ..., "out": ...})],
@@ -118,10 +126,12 @@ METHODS = {
 def found(name):
     import array_api_compat.cupy
     import cupy
+    import cupyx
     from cupyx.scipy import special
 
     root, *path = name.split(".")
-    item = {"cupy": cupy, "namespace": array_api_compat.cupy, "special": special, "runtime": cupy.cuda.runtime}[root]
+    roots = {"cupy": cupy, "cupyx": cupyx, "namespace": array_api_compat.cupy, "special": special}
+    item = (roots | {"runtime": cupy.cuda.runtime})[root]
     for part in path:
         item = getattr(item, part)
     return item
@@ -167,7 +177,7 @@ def test_the_table_of_names_is_complete():
             while isinstance(node, ast.Attribute):
                 names.insert(0, node.attr)
                 node = node.value
-            if isinstance(node, ast.Name) and node.id in ("cupy", "namespace", "special", "runtime") and names:
+            if isinstance(node, ast.Name) and node.id in ("cupy", "cupyx", "namespace", "special", "runtime") and names:
                 used.add(".".join((node.id, *names)))
     whole = {name for name in used if not any(other.startswith(f"{name}.") for other in used)}
     whole = {re.sub(r"\.(attributes|launch)$", "", name) for name in whole}

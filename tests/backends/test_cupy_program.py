@@ -16,6 +16,7 @@ from layerkit import Sequential
 from layerkit.callbacks import LambdaCallback
 from layerkit.errors import ArgumentError, BackendUnavailableError
 from layerkit.layers import BatchNormalization, Dense, Dropout, LayerNormalization
+from layerkit.nested import mapped
 from layerkit.optimizers import Adam
 from layerkit.program import record
 from layerkit.xp import words
@@ -53,7 +54,7 @@ def replayed(cupy, function, *arrays):
         _, _, program = record(cupy, function, given, "train")
         replays = CupyProgram(program, cupy)
         results = [replays(*given) for _ in range(3)]
-    return [None if result is None else cupy.to_numpy(result) for result in results], replays
+    return [None if result is None else mapped(cupy.to_numpy, result) for result in results], replays
 
 
 def kernels(program):
@@ -382,6 +383,17 @@ def test_the_third_step_is_one_launch(cupy):
     assert (program.path, program.reason) == ("graph", "")
 
 
+def test_several_results_are_copies(cupy):
+    """The graph writes its own anew each time."""
+    found, program = [], replayed(cupy, lambda xp, x: (x * 2, x + 1), np.ones(3))[1]
+    for number in range(3):
+        found.append(program(cupy.asarray(np.full(3, float(number)))))
+    assert program.path == "graph", program.reason
+    for number, (twice, more) in enumerate(found):
+        np.testing.assert_array_equal(cupy.to_numpy(twice), 2 * number)
+        np.testing.assert_array_equal(cupy.to_numpy(more), number + 1)
+
+
 def test_launches(emulation):
     cupy = layerkit.backend("cupy:0")
     library = sys.modules["cupy"]
@@ -390,9 +402,9 @@ def test_launches(emulation):
     model.train_on_batch(x, y)
     library.launches.clear()
     model.fit(data()[0], data()[1], batch_size=10, epochs=1, verbose=0, shuffle=False)
-    # Each of four steps: x and y to where the graph reads them, and the graph.
-    assert library.launches.count("graph") == 4
-    assert library.launches.count("copy") == 8
+    # Each of four steps: x and y at once to the device, and there to where the graph reads them, and the graph.
+    steps = [name for name in library.launches if name in ("set", "copy", "graph")]
+    assert steps == ["set", "copy", "graph"] * 4
     assert not [name for name in library.launches if name.startswith(("layerkit_", "gemm"))]
 
 
@@ -536,6 +548,62 @@ def test_data_on_the_device_brings_its_order_alone(cupy, shuffle):
     to_device, to_host = np.diff(marks, axis=0)[-1]
     assert to_device == 8 * 20 * shuffle
     assert to_host <= 64  # the loss
+
+
+def trained_from_the_host(cupy, rows, budget, *, epochs=6):
+    """Return weights, losses and outputs of a model whose batches differ from one another, and have three dtypes."""
+    random = np.random.default_rng(0)
+    x, y, weight = random.normal(size=(rows, 9)), random.integers(0, 3, rows), random.random(rows)
+    model = Sequential([Dense(16, "tanh"), Dense(3)], seed=0, backend=cupy, dtype="float64")
+    model.compile(Adam(0.01), layerkit.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before, cupy.data_budget = cupy.data_budget, budget
+    try:
+        history = model.fit(x, y, batch_size=rows // 5, epochs=epochs, verbose=0, sample_weight=weight)
+        return [*model.get_weights(), np.array(history.history["loss"]), model.predict(x, batch_size=7, verbose=0)]
+    finally:
+        cupy.data_budget = before
+
+
+@pytest.mark.parametrize("rows", [33, pytest.param(200_000, marks=pytest.mark.gpu)])
+def test_batches_of_the_host_are_those_of_the_device(cupy, rows):
+    ours, theirs = trained_from_the_host(cupy, rows, 0), trained_from_the_host(cupy, rows, 1 << 30)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("first", ["others", "null"])
+def test_batches_are_brought_in_order_whichever_stream_runs_ahead(emulation, monkeypatch, first):
+    cupy = layerkit.backend("cupy:0")
+    expected = trained_from_the_host(cupy, 33, 0)
+    monkeypatch.setattr(sys.modules["cupy"], "first", first)
+    for one, other in zip(trained_from_the_host(cupy, 33, 0), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_page_locked_memory_batches_come_as_any_array(emulation, monkeypatch):
+    def refused(shape, dtype):
+        raise sys.modules["cupy"].cuda.runtime.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+
+    cupy = layerkit.backend("cupy:0")
+    expected = trained_from_the_host(cupy, 33, 0)
+    monkeypatch.setattr(sys.modules["cupyx"], "empty_pinned", refused)
+    launches = sys.modules["cupy"].launches
+    launches.clear()
+    for one, other in zip(trained_from_the_host(cupy, 33, 0), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert "graph" in launches
+    assert "set" not in launches
+
+
+def test_bytes_that_are_brought_beside_the_step_are_counted(cupy):
+    x, y = np.ones((20, 64), "float32"), np.ones((20, 64 * 3), "float32")
+    model = Sequential([Dense(64 * 3)], seed=0, backend=cupy)
+    model.compile("sgd", "mse", on_nonfinite="ignore")
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    with Transfers(cupy) as counted:
+        model.train_on_batch(x, y)
+    assert counted.to_device == x.nbytes + y.nbytes
 
 
 @pytest.fixture

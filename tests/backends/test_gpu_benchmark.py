@@ -20,8 +20,8 @@ def test_without_a_gpu_it_says_so(capsys):
 
 
 def lines_of(cupy):
-    """Return how many lines it prints: two of heading, and of eight or nine figures."""
-    return 2 + 2 + 3 + hasattr(cupy, "bfloat16") + 1 + 2 + 1
+    """Return how many lines it prints: two of heading, and of ten or eleven figures."""
+    return 2 + 2 + 3 + hasattr(cupy, "bfloat16") + 1 + 1 + 2 + 1
 
 
 @pytest.mark.gpu
@@ -51,7 +51,7 @@ def test_a_figure_that_fails_does_not_take_the_others_with_it(capsys, monkeypatc
     monkeypatch.setattr(gpu, "step_of", fails)
     assert gpu.main(["--backend", "numpy", "--short", "--without-peers"]) == 1
     printed = capsys.readouterr().out
-    assert printed.count("RuntimeError: planted") == 4
+    assert printed.count("RuntimeError: planted") == 5
     assert "8 words over 4,096 floats" in printed
     assert "100 steps in float64 against NumPy" in printed
 

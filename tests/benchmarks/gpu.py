@@ -17,6 +17,7 @@ import statistics
 import sys
 import traceback
 from functools import partial
+from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +35,7 @@ from layerkit.xp.rows import Rows
 from tests.benchmarks.compare import time_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from layerkit.xp import Backend
 
@@ -98,6 +99,7 @@ class Mlp(NamedTuple):
 SMALL = Mlp((3, 4, 1), 4, classifies=False)
 USUAL = Mlp((784, 512, 512, 10), 128, classifies=True)
 LARGE = Mlp((4096, 4096, 4096, 4096, 4096), 8192, classifies=False)
+BROUGHT = Mlp((1024, 1024, 1024, 1024, 1024), 8192, classifies=False)
 CHAIN = 1 << 27
 LEAST = 256
 """Bytes that are no data: the loss and its count, and whether each of a few weights is finite."""
@@ -122,7 +124,7 @@ def step_of(work: Mlp, xp: Backend, dtype: str = "float32") -> tuple[Callable[[]
     x, y = work.data()
     model.fit(x, y, batch_size=work.batch, verbose=0)  # builds it
     batch: list[Any] = [xp.asarray(x), xp.asarray(y)]
-    if xp.takes_rows:  # as `fit` gives them where the data set lies on the device
+    if xp.brings_batches:  # as `fit` gives them where the data set lies on the device
         batch = [Rows(xp, array, None, 0, work.batch) for array in batch]
     step: Any = model.step
     step.plan()
@@ -246,6 +248,28 @@ def large_step(precision: str, work: Mlp, xp: Any, timing: Timing) -> Iterator[L
     yield name, ours, f"{share}   {verdict(bare / ours, least=0.9)}   {how_replayed(model)}"
 
 
+def from_the_host(work: Mlp, xp: Backend, timing: Timing) -> Iterator[Line]:
+    """Yield the time of a step whose batch comes from the host, of the step alone, and of the way alone."""
+    run, model = step_of(work, xp)
+    x, y = work.data()
+    step, seen = model.step, Variable([0.0], "float32", "seen", trainable=False, xp=xp)
+
+    def see(capture: Any, x: Any, y: Any) -> None:
+        capture.assign(seen.value, x[0, :1] + y[0, :1])
+
+    with xp.on_device():
+        _, _, program = record(xp, see, [xp.asarray(x), xp.asarray(y)], "work")
+        bring = xp.capture(program)
+    given = [x, y] if xp.brings_batches else [xp.asarray(x), xp.asarray(y)]
+    whole, alone, way = (
+        timing.median_s(each, xp.synchronize) for each in (lambda: step.train(x, y, None), run, lambda: bring(*given))
+    )
+    longer = max(alone, way)
+    said = f"the step alone {time_in_words(alone)}, the way {time_in_words(way)}: {whole / longer:.2f} of the longer"
+    name = f"{(x.nbytes + y.nbytes) / 2**20:.3g} MiB a step from the host, {work.widths[0]}-wide"
+    yield name, whole, f"{said}   {verdict(whole / longer, most=1.2)}"
+
+
 def elementwise(xp: Backend, timing: Timing, size: int) -> Iterator[Line]:
     """Yield the bandwidth of a chain of words, as a share of that of a copy on the device."""
     words, copy = chain(xp, size)
@@ -282,6 +306,7 @@ class Transfers:
     def __init__(self, xp: Any) -> None:
         self.xp = xp
         self.to_device = self.to_host = 0
+        self._restore: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Transfers:
         asarray, to_numpy = self.xp.asarray, self.xp.to_numpy
@@ -298,10 +323,20 @@ class Transfers:
             return values
 
         self.xp.asarray, self.xp.to_numpy = count_in, count_out
+        if self.xp.brings_batches:
+            dock: Any = import_module("layerkit_cupy.inputs").Dock
+            bring = dock.bring
+
+            def count_landed(dock: Any, batch: Sequence[Any], target: Any) -> None:
+                bring(dock, batch, target)
+                self.to_device += sum(array.nbytes for array in batch)
+
+            dock.bring, self._restore = count_landed, partial(setattr, dock, "bring", bring)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.xp.asarray, self.xp.to_numpy = self._were
+        self._restore()
 
 
 def transfers(xp: Backend, rows: int, *, shuffle: bool = True) -> tuple[int, int]:
@@ -356,6 +391,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name, work in zip(TARGETS, (SMALL, usual), strict=True)
     ]
     parts += [partial(large_step, precision, large, xp, timing) for precision in precisions]
+    parts.append(partial(from_the_host, large if short else BROUGHT, xp, timing))
     parts.append(partial(elementwise, xp, timing, 1 << 12 if short else CHAIN))
     parts.append(partial(epoch_on_the_device, xp, 1_280 if short else 60_000))
     parts.append(partial(against_numpy, xp))

@@ -5,8 +5,10 @@ Within a stream that is captured, nothing is computed but noted; the graph that 
 the same memory. It proves how the backend uses CuPy, not that CuPy works so.
 """
 
+import collections
 import contextlib
 import functools
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +20,7 @@ __version__ = "14.0.0"
 _current = [0]
 _noted = None  # what a stream that is captured has been asked to do
 launches = []  # the names of kernels and words, and "graph", as they were launched
+first = None  # "others" or "null": the streams that run ahead, where what they are asked for is put off
 
 
 class ndarray(np.ndarray):
@@ -52,6 +55,13 @@ class ndarray(np.ndarray):
         view = _word("getitem", lambda x, key: np.ndarray.__getitem__(_plain(x), _plain(key)), (self, key), {})
         view.device = self.device
         return view
+
+    def set(self, values, stream=None):
+        assert type(values) is np.ndarray
+        assert (values.shape, values.dtype) == (self.shape, self.dtype)
+        assert _noted is None
+        launches.append("set")
+        (stream or _null).ask(lambda: np.copyto(self.view(np.ndarray), values))
 
     def __setitem__(self, key, value):
         if type(value) is np.ndarray and value.shape:
@@ -98,6 +108,7 @@ def _do(name, action):
     if _noted is not None:
         _noted.append((name, action))
     else:
+        _finish()
         launches.append(name)
         action()
 
@@ -109,6 +120,7 @@ def _arrays(value):
 
 
 def _word(name, function, args, kwargs):
+    _finish()
     with np.errstate(all="ignore"):
         result = _on_device(function(*args, **kwargs))
     made = _arrays(result)
@@ -160,14 +172,17 @@ def asarray(values, dtype=None):
 def asnumpy(array):
     if _noted is not None:
         raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+    _finish()
     return np.array(_plain(array))
 
 
 def copyto(target, source):
-    def copy():
-        np.copyto(_plain(target), _plain(source))
-
-    _do("copy", copy)
+    target, source = _plain(target), _plain(source)
+    if _noted is not None:
+        _noted.append(("copy", lambda: np.copyto(target, source)))
+    else:
+        launches.append("copy")
+        _null.ask(lambda: np.copyto(target, source))
 
 
 def empty(shape, dtype=float):
@@ -193,7 +208,7 @@ class runtime:
     CUDARuntimeError = CUDARuntimeError
     driverGetVersion = staticmethod(lambda: 13000)
     getDeviceCount = staticmethod(lambda: 2)
-    deviceSynchronize = staticmethod(lambda: None)
+    deviceSynchronize = staticmethod(lambda: _finish())
     memGetInfo = staticmethod(lambda: (1_000, 80_000_000_000))
 
 
@@ -209,11 +224,32 @@ class Device:
         _current.pop()
 
 
+class Event:
+    """The place in a stream at which it was last recorded."""
+
+    def __init__(self, block=False, disable_timing=False):
+        self.place = None
+
+    def record(self, stream):
+        place = self.place = SimpleNamespace(stream=stream, over=False)
+        stream.ask(lambda: setattr(place, "over", True))
+
+    def synchronize(self):
+        _reach(self.place)
+
+
+def _reach(place):
+    while place is not None and not place.over:
+        place.stream.step()
+
+
 class Stream:
     ptr = 0
 
     def __init__(self, null=False, non_blocking=False):
         self.non_blocking = non_blocking
+        self.asked = collections.deque()
+        _streams.add(self)
 
     def __enter__(self):
         return self
@@ -221,8 +257,24 @@ class Stream:
     def __exit__(self, *error):
         pass
 
+    def ask(self, action):
+        self.asked.append(action)
+        if first is None:
+            self.synchronize()
+
+    def step(self):
+        action = self.asked[0]
+        action()
+        self.asked.popleft()
+
+    def wait_event(self, event):
+        place = event.place
+        self.ask(lambda: _reach(place))
+
     def synchronize(self):
         assert _noted is None
+        while self.asked:
+            self.step()
 
     def begin_capture(self, mode=None):
         global _noted
@@ -235,16 +287,26 @@ class Stream:
         return graph
 
 
+def _finish():
+    """Do all that streams were asked for, of those first that run ahead."""
+    if _noted is None:
+        for stream in sorted(_streams, key=lambda stream: (stream is _null) == (first == "others")):
+            stream.synchronize()
+
+
 class Graph:
     def __init__(self, actions):
         self.actions = actions
         self.device = _current[-1]
 
     def launch(self, stream=None):
+        def replay():
+            with Device(self.device):
+                for _, action in self.actions:
+                    action()
+
         launches.append("graph")
-        with Device(self.device):
-            for _, action in self.actions:
-                action()
+        _null.ask(replay)
 
 
 class MemoryPool:
@@ -301,14 +363,16 @@ class nvrtc:
 
 class cuda:
     runtime, nvrtc, cublas, memory = runtime, nvrtc, None, memory
-    Device, Stream, Graph, MemoryPool = Device, Stream, Graph, MemoryPool
+    Device, Event, Stream, Graph, MemoryPool = Device, Event, Stream, Graph, MemoryPool
     using_allocator = staticmethod(using_allocator)
-    get_current_stream = staticmethod(lambda: Stream())
+    get_current_stream = staticmethod(lambda: _null)
 
 
 add, ascontiguousarray, einsum, matmul = map(on_device, (np.add, np.ascontiguousarray, np.einsum, np.matmul))
 broadcast_to = on_device(np.broadcast_to)
 max, min, sum = map(on_device, (np.max, np.min, np.sum))  # noqa: A001 - CuPy's names
+_streams = weakref.WeakSet()
+_null = Stream(null=True)
 _pools = [MemoryPool()]
 get_default_memory_pool = functools.partial(_pools.__getitem__, 0)
 dtype, generic, result_type = np.dtype, np.generic, np.result_type
