@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,11 @@ def _missing(name: str) -> str | None:
     except BackendUnavailableError as error:
         return str(error)
     return None
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # What a shell runs in the background ignores Ctrl-C, and passes that on. The tests of Ctrl-C send it themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 MISSING = {name: _missing(name) for name in BACKENDS}

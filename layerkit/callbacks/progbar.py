@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from time import perf_counter
-from typing import Any
 
 from layerkit.callbacks.callback import Callback, Logs
+from layerkit.callbacks.shown import shown_logs
 from layerkit.overriding import override
 
 BETWEEN_S = 0.1
@@ -65,11 +65,4 @@ class ProgbarLogger(Callback):
         parts = [f"Epoch {self._epoch + 1}" + (f"/{epochs}" if epochs else "")]
         parts += [f"{self._seen}" + (f"/{steps}" if steps else "")] if self._seen else []
         parts += [f"{perf_counter() - self._begun_s:.0f}s"]
-        return " - ".join([*parts, *[f"{name}: {_shown(value)}" for name, value in (logs or {}).items()]])
-
-
-def _shown(value: Any) -> str:
-    """Return a number as Keras shows it."""
-    if getattr(value, "ndim", 0):
-        return str(value)
-    return f"{float(value):.4f}" if abs(float(value)) > 1e-3 else f"{float(value):.4e}"
+        return " - ".join([*parts, *shown_logs(logs or {})])

@@ -11,6 +11,7 @@ import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from layerkit.callbacks.shown import shown_logs
 from layerkit.checks import is_a, is_integer, shown
 from layerkit.errors import ArgumentError
 from layerkit.training.screen import Screen, screen_of
@@ -38,9 +39,6 @@ FEW_EPOCHS = 100
 """So many leave a line each, however short they are."""
 
 BAR_WIDTH = 24
-
-SHOWN_NUMBERS = 4
-"""Of a metric with a number for each class or threshold, so many are shown; History has all."""
 
 
 class Pace(NamedTuple):
@@ -171,7 +169,7 @@ class Progress:
         if step == self._part_steps and not self._screen.moves:
             return  # the line of the epoch follows
         began = self.clock()
-        values = _shown(read() if read else {})
+        values = shown_logs(read() if read else {})
         if self._screen.moves:
             line = self._moving_line(step, began, values)
         else:
@@ -230,7 +228,7 @@ class Progress:
         if self._last is not None:
             epoch, step, seconds, logs = self._last
             self._last = None
-            self._screen.leave(self._line(epoch, _count(step, self._steps), step, seconds, _shown(logs)))
+            self._screen.leave(self._line(epoch, _count(step, self._steps), step, seconds, shown_logs(logs)))
             self._is_drawn = False
             self._line_due = self.clock() + self._between_lines_s
             self._wait()
@@ -276,21 +274,6 @@ class Progress:
 
 def _count(step: int, steps: int | None) -> str:
     return f"{step}/{steps}" if steps else f"{step} steps"
-
-
-def _shown(logs: Mapping[str, Any]) -> list[str]:
-    return [f"{name}: {_number(value)}" for name, value in logs.items()]
-
-
-def _number(value: Any) -> str:
-    if getattr(value, "ndim", 0):  # a metric of several numbers
-        rest = " …" if value.size > SHOWN_NUMBERS else ""
-        return f"[{' '.join(map(_number, value.ravel()[:SHOWN_NUMBERS]))}{rest}]"
-    try:
-        number = float(value)
-    except (TypeError, ValueError):  # a callback may have added anything
-        return str(value)
-    return f"{number:.4f}" if 1e-3 <= abs(number) < 1e5 or number == 0 else f"{number:.4e}"
 
 
 def _duration(seconds: float) -> str:

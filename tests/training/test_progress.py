@@ -18,6 +18,7 @@ import pytest
 
 from layerkit import Sequential
 from layerkit.callbacks import Callback, LambdaCallback
+from layerkit.callbacks.shown import shown_number
 from layerkit.errors import ArgumentError
 from layerkit.layers import Dense
 from layerkit.training.progress import (
@@ -26,7 +27,6 @@ from layerkit.training.progress import (
     SHARE,
     Progress,
     _duration,
-    _number,
     check_verbose,
 )
 from layerkit.training.screen import Notebook, Screen, Terminal, screen_of
@@ -738,7 +738,7 @@ def test_epochs_are_counted_from_the_first_of_this_fit(capsys: pytest.CaptureFix
     ],
 )
 def test_numbers(value: Any, shown: str) -> None:
-    assert _number(value) == shown
+    assert shown_number(value) == shown
 
 
 @pytest.mark.parametrize(
