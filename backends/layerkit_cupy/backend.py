@@ -85,15 +85,6 @@ def _through_float32(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return narrow
 
 
-def _mean(xp: Any, x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
-    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-    count = math.prod(x.shape[n] for n in axes)
-    if count == 1 and xp.isdtype(x.dtype, "real floating"):
-        one = xp.astype(x, x.dtype)  # of state, the numbers that it has now
-        return one if keepdims else xp.squeeze(one, axes)
-    return xp.sum(x, axis=axis, keepdims=keepdims) / count
-
-
 def _vecdot(xp: Any, x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """Return the products of vectors as a sum, which a CUDA graph can hold, and CuPy's own call of cuBLAS cannot."""
     complex_numbers = xp.isdtype(x1.dtype, "complex floating")
@@ -135,8 +126,8 @@ class CupyBackend(Backend):
 
     expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {
         word: getattr(reference, word)
-        for word in ("linear", "linear_grad", "softmax", "log_softmax", "one_hot", "einsum")
-    } | {"mean": _mean, **_PRODUCTS}
+        for word in ("linear", "linear_grad", "softmax", "log_softmax", "one_hot", "einsum", "mean")
+    } | _PRODUCTS
 
     # One kernel each, where the references take several. exp(-x) may overflow to inf, whose reciprocal is right: 0.
     sigmoid: Any = staticmethod(_through_float32(special.expit))

@@ -13,7 +13,8 @@ import numpy as np
 
 from layerkit.overriding import override
 from layerkit.xp.backend import Backend, check_value
-from layerkit_numpy.lines import EXPANSIONS, in_products, linear_grad
+from layerkit_numpy.expansions import EXPANSIONS, linear_grad
+from layerkit_numpy.lowering import in_products
 from layerkit_numpy.plan import ALIGNMENT
 from layerkit_numpy.program import NumpyProgram
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from layerkit_numpy.lines import Lines
+from layerkit_numpy.lowering import lowered
 from layerkit_numpy.plan import Plan
 from layerkit_numpy.source import Buffer, Source
 from layerkit_numpy.standalone import Standalone, foreign_words, standalone
@@ -34,7 +34,7 @@ class NumpyProgram:
     def __init__(self, program: Program, xp: Backend, threads: int | None = None) -> None:
         self._xp = xp
         self.program = program.simplified()
-        self._lines = Lines(self.program, xp)
+        self._lines = lowered(self.program, xp)
         self.plan = Plan(self._lines, xp.tile_size or 1 << 62, threads or allowed_threads())
         self.written = Source(self._lines, self.plan)
         """Its text, in parts."""

@@ -6,6 +6,7 @@ backend itself, so that a function of this file is a method of `Backend` as it s
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from layerkit.xp.einsum import einsum as einsum
@@ -137,3 +138,16 @@ def erfc(xp: Backend, x: Array) -> Array:
     gauss = xp.exp(-coarse * coarse) * xp.exp(-(magnitude - coarse) * (magnitude + coarse))
     tail = gauss * xp.where(magnitude <= 4.0, middle, large)
     return xp.where(magnitude <= 0.46875, small, xp.where(x < 0, 2.0 - tail, tail))
+
+
+# An array word, as what it consists of: backends that plan a step gain by planning its parts.
+
+
+def mean(xp: Backend, x: Array, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+    """Return the mean over some axes, or all: a sum, and one division."""
+    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    count = math.prod(x.shape[n] for n in axes)
+    if count == 1 and xp.isdtype(x.dtype, "real floating"):
+        one = xp.astype(x, x.dtype)  # of state, the numbers that it has now
+        return one if keepdims else xp.squeeze(one, axes)
+    return xp.sum(x, axis=axis, keepdims=keepdims) / count

@@ -37,7 +37,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progbar, "perf_counter", lambda: next(now) / 100)  # each look a hundredth of a second later
 
 
-LINES = [f"Epoch {epoch}/2 - 3/3 - 0s - loss: 0.2500 - accuracy: 5.0000e-04 - several: [1.0000 1.0000]" for epoch in (1, 2)]
+LINES = [
+    f"Epoch {epoch}/2 - 3/3 - 0s - loss: 0.2500 - accuracy: 5.0000e-04 - several: [1.0000 1.0000]" for epoch in (1, 2)
+]
 
 
 def test_each_epoch_leaves_a_line_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
