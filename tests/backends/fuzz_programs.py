@@ -23,7 +23,7 @@ import numpy as np
 
 from layerkit.program import record
 from layerkit.xp.state import Stretch, Variable
-from layerkit_numpy import NumpyBackend, lines, plan
+from layerkit_numpy import NumpyBackend, lines, lowering, plan
 from layerkit_numpy.program import NumpyProgram
 
 if TYPE_CHECKING:
@@ -481,7 +481,8 @@ def compare(step: Step, steps: int = 3) -> Any:
 def _as_if_large(size: Size) -> Iterator[None]:
     """Treat arrays from a few elements on as large ones are treated."""
     with (
-        mock.patch.object(lines, "_FEW", size.few),
+        mock.patch.object(lines, "FEW", size.few),
+        mock.patch.object(lowering, "FEW", size.few),
         mock.patch.multiple(plan, SMALL=4 * size.few, LONG=size.few),
     ):
         yield
