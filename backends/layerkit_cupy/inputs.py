@@ -86,6 +86,8 @@ class Dock:
         self._landed = cupy.empty((size,), cupy.uint8)
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._moved = cupy.cuda.Event(disable_timing=True)
+        # The pool may give memory that the current stream has still to read for who had it before: first that, then us.
+        self._moved.record(cupy.cuda.get_current_stream())
 
     def bring(self, batch: Sequence[Any], target: Any) -> None:
         """Copy a batch of the host to the target, in time for what is asked of the current stream from now on."""

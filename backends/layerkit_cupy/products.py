@@ -8,6 +8,7 @@ directly: five functions, declared as its header cublas_api.h declares them.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import threading
@@ -16,7 +17,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 cupy: Any = import_module("cupy")
 
@@ -69,6 +70,12 @@ def load() -> Any:
     return library
 
 
+def current_order() -> tuple[int, int]:
+    """Return what tells in whose order work is done that is asked for now: that of a stream, or of a thread's own."""
+    stream = cupy.cuda.get_current_stream().ptr
+    return stream, threading.get_ident() if stream == cupy.cuda.runtime.streamPerThread else 0
+
+
 class Matrices(NamedTuple):
     """Matrices as cuBLAS sees them, which counts by columns: ours are their transposes."""
 
@@ -92,7 +99,7 @@ class Products:
         handle = ctypes.c_void_p()
         self._check("cublasCreate_v2", ctypes.addressof(handle))
         self._handle = handle.value
-        self._workspace = cupy.empty((WORKSPACE,), dtype=cupy.uint8)
+        self._workspaces: dict[Any, Any] = {}
         self._lock = threading.Lock()  # the stream is set in one call, and used in another
 
     def _check(self, name: str, *args: Any) -> None:
@@ -149,11 +156,30 @@ class Products:
             for matrices, apart in ((left, b.apart), (right, a.apart), (result, m * n)):
                 matrices.append(apart)
         addresses = [ctypes.addressof(scalar) for scalar in (one, zero)]
-        self._check("cublasSetStream_v2", self._handle, cupy.cuda.get_current_stream().ptr)
-        # To set a stream puts the workspace back to cuBLAS's own: it is to be given after that, each time.
-        self._check("cublasSetWorkspace_v2", self._handle, self._workspace.data.ptr, WORKSPACE)
         shape = [b.transposed, a.transposed, n, m, a.array.shape[-1]]
-        self._check(name, self._handle, *shape, addresses[0], *left, *right, addresses[1], *result, *tail)
+        workspace = self.workspace()
+        with self._lock:
+            self._check("cublasSetStream_v2", self._handle, cupy.cuda.get_current_stream().ptr)
+            # To set a stream puts the workspace back to cuBLAS's own: it is to be given after that, each time.
+            self._check("cublasSetWorkspace_v2", self._handle, workspace.ptr, WORKSPACE)
+            self._check(name, self._handle, *shape, addresses[0], *left, *right, addresses[1], *result, *tail)
+
+    def workspace(self) -> Any:
+        """Return the memory that cuBLAS may use in the current stream. Products that run side by side share none."""
+        order = current_order()
+        found = self._workspaces.get(order)
+        if found is None:  # of CuPy's own pool, wherever values come from just now
+            found = self._workspaces[order] = cupy.get_default_memory_pool().malloc(WORKSPACE)
+        return found
+
+    @contextlib.contextmanager
+    def captured_in(self, stream: Any) -> Generator[None]:
+        """Give products that are captured in a stream the workspace of the current one, where their graph will run."""
+        self._workspaces[stream.ptr, 0] = self.workspace()
+        try:
+            yield
+        finally:
+            del self._workspaces[stream.ptr, 0]
 
 
 def _stack(a: Any, b: Any) -> tuple[int, ...] | None:

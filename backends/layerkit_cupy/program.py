@@ -12,6 +12,7 @@ from layerkit.program.recorder import find
 from layerkit_cupy.gathering import Gathering
 from layerkit_cupy.inputs import Inputs
 from layerkit_cupy.installation import summary
+from layerkit_cupy.products import Products, current_order
 from layerkit_cupy.source import OPTIONS, Written, layout, write
 from layerkit_cupy.stages import Kernel, Stages, Word
 
@@ -53,16 +54,20 @@ class CupyProgram:
         self.reason = ""
         """Why it is replayed as kernels."""
         self._precision = xp.matmul_precision
-        self._idle: list[_Replay] = []
+        self._idle: dict[Any, list[_Replay]] = {}
 
     def __call__(self, *arrays: Any) -> Any:
         """Take the step."""
         with self._xp.on_device():
             if self._precision != self._xp.matmul_precision:
-                self._precision, self._idle = self._xp.matmul_precision, []
-            # A replay has its own memory: two threads take two.
-            idle = self._idle
-            replay = idle.pop() if idle else _Replay(self.program, self._xp)
+                self._precision, self._idle = self._xp.matmul_precision, {}
+            # A replay has its own memory: two threads take two. It is idle when all is asked for, not when all is done:
+            # what comes next must be done after that, as it is in the same stream.
+            idle = self._idle.setdefault(current_order(), [])
+            try:
+                replay = idle.pop()
+            except IndexError:
+                replay = _Replay(self.program, self._xp)
             try:
                 return replay(self, arrays)
             finally:
@@ -81,9 +86,10 @@ class CupyProgram:
 
     def _written(self) -> _Replay:
         with self._xp.on_device():
-            if not self._idle:
-                self._idle.append(_Replay(self.program, self._xp))
-        return self._idle[-1]
+            idle = self._idle.setdefault(current_order(), [])
+            if not idle:
+                idle.append(_Replay(self.program, self._xp))
+        return idle[-1]
 
     @property
     def source(self) -> str:
@@ -117,63 +123,82 @@ class _Replay:
         self._inputs = Inputs([program.specs[place] for place in program.inputs])
         self.stages = Stages(program, xp, self._inputs.arrays)
         self._kernels: dict[Any, Any] = {}
-        self._pool: Any = xp.pools.new(self)
-        self._stream: Any = None
+        self._pool = xp.pools.new()
+        self._is_warm = False
         self._graph: _Graph | None = None
+        self._gathers = True
         self._gathering: Gathering | None = None
         self._gathering_graph: _Graph | None = None
 
     def __call__(self, owner: CupyProgram, arrays: tuple[Any, ...]) -> Any:
-        if owner.path == "graph" and self._graph is None and self._stream is not None:
+        if owner.path == "graph" and self._graph is None and self._is_warm:
             try:
-                self._graph = self._captured(lambda: None)
+                self._graph = self._captured()
             except Exception as error:  # noqa: BLE001 - whatever a graph cannot hold: nothing has run yet
                 owner.fall_back(error)
+                self._pool.pool.free_all_blocks()  # kernels take their values from CuPy's own pool
         graph = self._graph if owner.path == "graph" else None
         if graph is not None and Gathering.takes(arrays):
-            return self._gather(arrays)
+            gathering = self._gathering_for(arrays)
+            if gathering is not None:
+                return gathering.replayed()
         self._inputs.fill(arrays, self._xp)
         if graph is not None:
             return graph.replayed()
-        return _copied(self._warm_up() if self._stream is None else self._run())
+        return _copied(self._run() if self._is_warm else self._warm_up())
 
     # Everything in a pool of the replay's own, so that nobody else takes memory that the graph has for its values. It
     # is the pool that lets one value have the memory of another that is over.
 
     def _warm_up(self) -> tuple[Any, ...]:
         """Take the step kernel by kernel, as it will be captured: kernels are compiled, and memory is found."""
-        _ = self._xp.products  # whose workspace is everybody's, and not of this pool
+        _ = self._xp.products  # cuBLAS takes memory when it begins
         cupy.get_default_memory_pool().free_all_blocks()  # of which the replay's own pool has no use
-        self._stream = cupy.cuda.Stream(non_blocking=True)
-        cupy.cuda.get_current_stream().synchronize()
-        with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
+        with cupy.cuda.using_allocator(self._pool.malloc):
             results = self._run()
-        self._stream.synchronize()
+        self._is_warm = True
         self._xp.pools.share()
         return results
 
-    def _gather(self, batch: tuple[Rows, ...]) -> Any:
-        """Launch the graph that begins with gathering these rows."""
-        if self._gathering_graph is None or self._gathering is None or not self._gathering.fits(batch):
-            self._gathering = Gathering(batch, self._inputs.arrays)
-            self._gathering.begin(batch)
-            self._gathering.launch()
-            self._gathering_graph = self._captured(self._gathering.launch)
-        self._gathering.begin(batch)
-        return self._gathering_graph.replayed()
-
-    def _captured(self, first: Callable[[], None]) -> _Graph:
-        """Return a graph of the step, after something else."""
-        with self._stream, cupy.cuda.using_allocator(self._pool.malloc):
-            self._stream.begin_capture()
+    def _gathering_for(self, batch: tuple[Rows, ...]) -> _Graph | None:
+        """Return the graph that begins with gathering these rows, ready to be launched; None if it cannot be had."""
+        if self._gathers and (self._gathering is None or not self._gathering.fits(batch)):
             try:
-                first()
-                results = self._run()
-            except BaseException:
-                with contextlib.suppress(Exception):  # a capture that failed ends with an error too
-                    self._stream.end_capture()
-                raise
-            return _Graph(self._stream.end_capture(), results)
+                gathering = Gathering(batch, self._inputs.arrays)
+                gathering.begin(batch)
+                gathering.launch()
+                self._gathering_graph = self._captured(gathering.launch)
+                self._gathering = gathering
+            except Exception:  # noqa: BLE001 - no memory for it, say: rows can be gathered before the graph
+                self._gathers = False
+        if not self._gathers or self._gathering is None:
+            return None
+        self._gathering.begin(batch)
+        return self._gathering_graph
+
+    def _captured(self, first: Callable[[], None] | None = None) -> _Graph:
+        """Return a graph of the step, after something else."""
+        for stage in self.stages.stages:
+            if isinstance(stage, Word) and stage.instruction.word.startswith("fft."):
+                raise NotImplementedError("a graph would go on with memory of cuFFT's plans, which CuPy gives up")
+        products, stream = self._xp.products, self._pool.stream
+        lent = products.captured_in(stream) if isinstance(products, Products) else contextlib.nullcontext()
+        self._pool.holds_graph = True
+        try:
+            with lent, stream, cupy.cuda.using_allocator(self._pool.malloc):
+                stream.begin_capture()
+                try:
+                    if first is not None:
+                        first()
+                    results = self._run()
+                except BaseException:
+                    with contextlib.suppress(Exception):  # a capture that failed ends with an error too
+                        stream.end_capture()
+                    raise
+                return _Graph(stream.end_capture(), results)
+        except BaseException:
+            self._pool.holds_graph = self._graph is not None
+            raise
 
     def _run(self) -> tuple[Any, ...]:
         stages, values = self.stages, dict[Any, Any]()

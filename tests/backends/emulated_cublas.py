@@ -20,7 +20,7 @@ class EmulatedCublas:
 
     def __init__(self, cupy):
         self.cupy = cupy
-        self.workspace = None
+        self.workspace = self.stream = None
         self.computes = []
 
     def cublasCreate_v2(self, handle):
@@ -30,6 +30,7 @@ class EmulatedCublas:
     def cublasSetStream_v2(self, handle, stream):
         assert handle == 0xB1A5
         self.workspace = None  # as the documentation says
+        self.stream = stream
         return 0
 
     def cublasSetWorkspace_v2(self, handle, address, size):
@@ -70,6 +71,7 @@ class EmulatedCublas:
         ldc, c_apart, count, compute, algo,
     ):  # fmt: skip
         assert handle == 0xB1A5
+        assert self.stream == self.cupy.cuda.get_current_stream().ptr
         assert self.workspace is not None, "without a workspace, cuBLAS allocates one while a stream is captured"
         assert algo == -1
         assert a_kind == b_kind == c_kind

@@ -14,11 +14,11 @@ import pytest
 import layerkit
 from layerkit import Sequential
 from layerkit.callbacks import LambdaCallback
-from layerkit.errors import ArgumentError, BackendUnavailableError
+from layerkit.errors import ArgumentError, BackendUnavailableError, DeviceMemoryError
 from layerkit.layers import BatchNormalization, Dense, Dropout, LayerNormalization
 from layerkit.nested import mapped
 from layerkit.optimizers import Adam
-from layerkit.program import record
+from layerkit.program import Spec, record
 from layerkit.xp import words
 from layerkit.xp.state import Stretch, Variable
 from tests.backends.fuzz_cupy import compare
@@ -474,12 +474,138 @@ def test_a_program_holds_for_two_threads(cupy):
     _, _, program = record(cupy, step, [x], "predict")
     replays = CupyProgram(program, cupy)
     replays(x)
-    taken = replays._idle.pop()  # as a thread does
+    (idle,) = replays._idle.values()
+    taken = idle.pop()  # as a thread does
     inner.append(cupy.to_numpy(replays(x + 1)))
-    replays._idle.append(taken)
+    idle.append(taken)
     np.testing.assert_array_equal(inner[0], [2, 4, 6])
     np.testing.assert_array_equal(cupy.to_numpy(replays(x)), [0, 2, 4])
-    assert len(replays._idle) == 2
+    assert len(idle) == 2
+
+
+def test_streams_share_neither_replays_nor_the_workspace_of_cublas(cupy):
+    """What one stream is at work on, as the device takes its time, is not for another."""
+    from layerkit_cupy.program import CupyProgram
+
+    library = sys.modules["cupy"]
+    x = cupy.asarray(np.arange(4.0).reshape(2, 2))
+    with cupy.on_device():
+        _, _, program = record(cupy, lambda xp, x: xp.matmul(x, x), [x], "predict")
+        replays = CupyProgram(program, cupy)
+        other = library.cuda.Stream(non_blocking=True)
+        cupy.synchronize()
+        for _ in range(3):
+            results = [cupy.to_numpy(replays(x))]
+            with other:
+                results.append(cupy.to_numpy(replays(x)))
+            for result in results:
+                np.testing.assert_array_equal(result, [[2, 3], [6, 11]])
+        first, second = replays._idle.values()
+        assert first != second
+        workspaces = [cupy.products.workspace().ptr]
+        with other:
+            workspaces.append(cupy.products.workspace().ptr)
+    assert workspaces[0] != workspaces[1]
+    for (replay,), workspace in zip((first, second), workspaces, strict=True):
+        with cupy.on_device(), cupy.products.captured_in(replay._pool.stream), replay._pool.stream:
+            assert cupy.products.workspace().ptr == workspaces[0]  # that of the stream which is current around
+        assert workspace in workspaces
+
+
+def test_one_thread_at_a_time_sets_the_stream_of_cublas_and_uses_it(emulation):
+    cupy = layerkit.backend("cupy:0")
+    products, held = cupy.products, []
+    library = products._library
+
+    def watched(function):
+        def called(*args):
+            held.append(products._lock.locked())
+            return function(*args)
+
+        return called
+
+    for name in ("cublasSetStream_v2", "cublasSetWorkspace_v2", "cublasGemmEx"):
+        setattr(library, name, watched(getattr(library, name)))
+    products(cupy.ones((2, 2)), cupy.ones((2, 2)))
+    assert held == [True] * 3
+    assert not products._lock.locked()
+
+
+def test_a_graph_has_the_workspace_of_the_stream_that_it_runs_in(emulation):
+    cupy = layerkit.backend("cupy:0")
+    x = np.eye(3, dtype=np.float32)
+    replayed(cupy, lambda xp, x: xp.matmul(x, x), x)
+    library = cupy.products._library
+    assert library.workspace == cupy.products.workspace().ptr
+    assert [*cupy.products._workspaces] == [(0, 0)]
+
+
+def test_values_have_the_memory_of_the_stream_that_is_captured(emulation):
+    """CuPy's pools keep memory apart by streams: what is found without a graph is there for it."""
+    from layerkit_cupy.program import CupyProgram
+
+    cupy = layerkit.backend("cupy:0")
+    x = cupy.asarray(np.arange(3.0))
+    _, _, program = record(cupy, lambda xp, x: xp.sum(x * 2.0) + x, [x], "predict")
+    replays = CupyProgram(program, cupy)
+    for _ in range(3):
+        replays(x)
+    ((replay,),) = replays._idle.values()
+    assert replay._pool.pool.streams == {replay._pool.stream.ptr}
+    assert replay._pool.stream.ptr != 0
+
+
+def test_memory_of_a_graph_is_not_given_back(emulation, monkeypatch):
+    """It is at rest between two launches, and still the graph's: CuPy's pool would give it back where it needs more."""
+    from layerkit.xp.rows import Rows
+    from layerkit_cupy.program import CupyProgram
+
+    cupy = layerkit.backend("cupy:0")
+    library = sys.modules["cupy"]
+    x = cupy.asarray(np.arange(12.0).reshape(6, 2))
+    _, _, program = record(cupy, lambda xp, x: xp.sum(x * 2.0) + x, [x[:2, :]], "predict")
+    replays = CupyProgram(program, cupy)
+    for _ in range(3):
+        replays(x[:2, :])
+    ((replay,),) = replays._idle.values()
+    pool = replay._pool.pool
+    before = pool.given_back
+    monkeypatch.setattr(library.cuda.Memory, "left", 0)
+    assert replay._pool.holds_graph
+    for start in (0, 2):  # a graph that begins with gathering takes memory, and there is none: the other will do
+        result = replays(Rows(cupy, x, None, start, start + 2))
+        rows = np.arange(12.0).reshape(6, 2)[start : start + 2]
+        np.testing.assert_array_equal(cupy.to_numpy(result), (rows * 2).sum() + rows)
+    assert replay._gathering_graph is None
+    with pytest.raises(DeviceMemoryError), cupy.on_device():
+        replay._pool.malloc(8)
+    assert pool.given_back == before
+    fresh = cupy.pools.new()
+    with pytest.raises(DeviceMemoryError), cupy.on_device():
+        fresh.malloc(8)
+    assert fresh.pool.given_back == 1  # without a graph, there is nothing to keep
+
+
+def test_a_step_may_take_the_memory_that_is_at_rest_elsewhere(emulation, monkeypatch):
+    cupy = layerkit.backend("cupy:0")
+    library = sys.modules["cupy"]
+    own = library.get_default_memory_pool()
+    monkeypatch.setattr(library.cuda.Memory, "left", 0)
+    monkeypatch.setattr(own, "free_all_blocks", lambda: setattr(library.cuda.Memory, "left", 100))
+    pool = cupy.pools.new()
+    pool.holds_graph = True
+    assert pool.malloc(100).ptr != 0
+
+
+def test_cuffts_plans_are_not_for_graphs(cupy):
+    x = np.arange(4.0)
+    results, program = replayed(cupy, lambda xp, x: xp.real(xp.fft.ifft(xp.fft.fft(x))) + 1.0, x)
+    assert program.path == "kernels"
+    assert program.reason == (
+        "NotImplementedError: a graph would go on with memory of cuFFT's plans, which CuPy gives up"
+    )
+    for result in results:
+        np.testing.assert_allclose(result, x + 1, rtol=1e-12)
 
 
 # Training.
@@ -578,6 +704,26 @@ def test_batches_are_brought_in_order_whichever_stream_runs_ahead(emulation, mon
     monkeypatch.setattr(sys.modules["cupy"], "first", first)
     for one, other in zip(trained_from_the_host(cupy, 33, 0), expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_batch_does_not_land_in_memory_that_is_still_read(emulation, monkeypatch):
+    """The pool gives memory that the current stream has yet to read for who had it before; another stream must wait."""
+    from layerkit_cupy.inputs import Inputs
+
+    backend = layerkit.backend("cupy:0")
+    library = sys.modules["cupy"]
+    inputs = Inputs([Spec((4,), np.dtype("float64"))])
+    monkeypatch.setattr(library, "first", "others")
+    freed, copied = library.asarray(np.full(32, 7, np.uint8)), library.asarray(np.zeros(32, np.uint8))
+    empty = library.empty
+    monkeypatch.setattr(library, "empty", lambda shape, dtype: freed if shape == freed.shape else empty(shape, dtype))
+    monkeypatch.setattr("layerkit_cupy.inputs.ALIGNED", 32)
+    inputs._memory = library.asarray(np.zeros(32, np.uint8))
+    inputs.arrays = inputs.cut(inputs._memory)
+    library.copyto(copied, freed)  # is asked of the null stream, which takes its time
+    inputs.fill([np.arange(4.0)], backend)
+    np.testing.assert_array_equal(backend.to_numpy(inputs.arrays[0]), np.arange(4.0))
+    np.testing.assert_array_equal(backend.to_numpy(copied), np.full(32, 7))
 
 
 def test_without_page_locked_memory_batches_come_as_any_array(emulation, monkeypatch):

@@ -7,7 +7,7 @@ the same memory. It proves how the backend uses CuPy, not that CuPy works so.
 
 import collections
 import contextlib
-import functools
+import itertools
 import weakref
 from types import SimpleNamespace
 
@@ -61,7 +61,7 @@ class ndarray(np.ndarray):
         assert (values.shape, values.dtype) == (self.shape, self.dtype)
         assert _noted is None
         launches.append("set")
-        (stream or _null).ask(lambda: np.copyto(self.view(np.ndarray), values))
+        (stream or _current_streams[-1]).ask(lambda: np.copyto(self.view(np.ndarray), values))
 
     def __setitem__(self, key, value):
         if type(value) is np.ndarray and value.shape:
@@ -182,12 +182,12 @@ def copyto(target, source):
         _noted.append(("copy", lambda: np.copyto(target, source)))
     else:
         launches.append("copy")
-        _null.ask(lambda: np.copyto(target, source))
+        _current_streams[-1].ask(lambda: np.copyto(target, source))
 
 
 def empty(shape, dtype=float):
     array = np.empty(shape, dtype)
-    _pools[-1].take(array.nbytes)
+    _allocators[-1](array.nbytes)
     array.fill(3 if _noted is None else 0)  # which shows where it was not written; but it may be an index
     return _on_device(array)
 
@@ -201,10 +201,12 @@ class RawKernel(HostKernel):
 
 
 class CUDARuntimeError(RuntimeError):
-    pass
+    def __init__(self, status):
+        self.status = status
 
 
 class runtime:
+    streamPerThread = 2
     CUDARuntimeError = CUDARuntimeError
     driverGetVersion = staticmethod(lambda: 13000)
     getDeviceCount = staticmethod(lambda: 2)
@@ -244,18 +246,18 @@ def _reach(place):
 
 
 class Stream:
-    ptr = 0
-
     def __init__(self, null=False, non_blocking=False):
+        self.ptr = 0 if null else next(_addresses)
         self.non_blocking = non_blocking
         self.asked = collections.deque()
         _streams.add(self)
 
     def __enter__(self):
+        _current_streams.append(self)
         return self
 
     def __exit__(self, *error):
-        pass
+        assert _current_streams.pop() is self
 
     def ask(self, action):
         self.asked.append(action)
@@ -279,6 +281,7 @@ class Stream:
     def begin_capture(self, mode=None):
         global _noted
         assert self.non_blocking, "the stream that everybody shares cannot be captured"
+        assert _current_streams[-1] is self
         _noted = []
 
     def end_capture(self):
@@ -306,28 +309,60 @@ class Graph:
                     action()
 
         launches.append("graph")
-        _null.ask(replay)
+        _current_streams[-1].ask(replay)
+
+
+class Memory:
+    """Memory of the device, of which there is as much as `left` says."""
+
+    left = None
+
+    def __init__(self, size):
+        if Memory.left is not None and size > Memory.left:
+            raise CUDARuntimeError(2)
+        self.memory = np.empty(size, np.uint8)
+        self.ptr = self.memory.ctypes.data
+
+
+class MemoryPointer:
+    def __init__(self, memory, offset):
+        self.mem = memory
+        self.ptr = memory.ptr + offset
 
 
 class MemoryPool:
     """What is made while it is used counts as taken, for good: the emulation's arrays are NumPy's to free."""
 
-    def __init__(self):
+    def __init__(self, allocator=None):
+        self.allocator = allocator or (lambda size: MemoryPointer(Memory(size), 0))
         self.taken = self.limit = 0
+        self.given_back = 0  # how often it was asked for what it has at rest
+        self.streams = set()  # for which it has memory
 
     def malloc(self, size):
-        raise NotImplementedError
-
-    def take(self, size):
+        self.streams.add(_current_streams[-1].ptr)
         if self.limit and self.taken + size > self.limit:
+            self.free_all_blocks()
             raise OutOfMemoryError(size, self.taken, self.limit)
         self.taken += size
+        try:
+            return self.allocator(size)
+        except CUDARuntimeError:
+            self.free_all_blocks()
+            self.taken -= size
+            raise OutOfMemoryError(size, self.taken, self.limit) from None
+        except OutOfMemoryError:
+            self.taken -= size
+            raise
 
     def free_all_blocks(self):
-        pass
+        self.given_back += 1
 
     def set_limit(self, size=None, fraction=None):
         self.limit = size
+
+    def get_limit(self):
+        return self.limit
 
     def total_bytes(self):
         return self.taken
@@ -350,11 +385,11 @@ class memory:
 
 @contextlib.contextmanager
 def using_allocator(allocator):
-    _pools.append(allocator.__self__)
+    _allocators.append(allocator)
     try:
         yield
     finally:
-        _pools.pop()
+        _allocators.pop()
 
 
 class nvrtc:
@@ -363,17 +398,21 @@ class nvrtc:
 
 class cuda:
     runtime, nvrtc, cublas, memory = runtime, nvrtc, None, memory
-    Device, Event, Stream, Graph, MemoryPool = Device, Event, Stream, Graph, MemoryPool
+    Device, Event, Stream, Graph = Device, Event, Stream, Graph
+    Memory, MemoryPointer, MemoryPool = Memory, MemoryPointer, MemoryPool
     using_allocator = staticmethod(using_allocator)
-    get_current_stream = staticmethod(lambda: _null)
+    get_current_stream = staticmethod(lambda: _current_streams[-1])
 
 
 add, ascontiguousarray, einsum, matmul = map(on_device, (np.add, np.ascontiguousarray, np.einsum, np.matmul))
 broadcast_to = on_device(np.broadcast_to)
 max, min, sum = map(on_device, (np.max, np.min, np.sum))  # noqa: A001 - CuPy's names
 _streams = weakref.WeakSet()
+_addresses = itertools.count(1000)
 _null = Stream(null=True)
-_pools = [MemoryPool()]
-get_default_memory_pool = functools.partial(_pools.__getitem__, 0)
+_current_streams = [_null]
+_own_pool = MemoryPool()
+get_default_memory_pool = lambda: _own_pool  # noqa: E731
+_allocators = [_own_pool.malloc]
 dtype, generic, result_type = np.dtype, np.generic, np.result_type
 float32, uint8, uint32, uint64 = np.float32, np.uint8, np.uint32, np.uint64
