@@ -89,6 +89,10 @@ class Backend(ABC):
     """Whether what `capture` returns brings batches to the device itself: it takes arrays of the host, and
     `layerkit.xp.rows.Rows`, in the place of arrays. `asarray` then takes both, too."""
 
+    replays_to_trust: ClassVar[int] = 1
+    """How often what `capture` returns is compared with the step itself, from the same state, before it is trusted: as
+    often as it takes to become what it is then on."""
+
     expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     """Words that a captured step holds as what they consist of, for `capture` to plan: ``f(xp, *arguments)``."""
 

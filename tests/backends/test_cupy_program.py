@@ -14,7 +14,7 @@ import pytest
 import layerkit
 from layerkit import Sequential
 from layerkit.callbacks import LambdaCallback
-from layerkit.errors import ArgumentError, BackendUnavailableError, DeviceMemoryError
+from layerkit.errors import ArgumentError, BackendUnavailableError, CaptureWarning, DeviceMemoryError
 from layerkit.layers import BatchNormalization, Dense, Dropout, LayerNormalization
 from layerkit.nested import mapped
 from layerkit.optimizers import Adam
@@ -631,6 +631,23 @@ def test_a_hundred_steps_are_those_of_numpy(cupy):
         scale = max(np.abs(other.numpy()).max(), 1e-300)
         assert np.abs(mine.numpy() - other.numpy()).max() <= 1e-10 * scale, mine.path
     np.testing.assert_allclose(ours.evaluate(*data(), verbose=0), theirs.evaluate(*data(), verbose=0), rtol=1e-10)
+
+
+def test_a_graph_that_does_something_else_than_the_step_is_refused(emulation, monkeypatch):
+    def weights(backend):
+        model = Sequential([Dense(4, "tanh"), Dense(1)], seed=3, dtype="float64", backend=backend)
+        model.compile(Adam(0.01), "mse")
+        model.fit(data()[0], data()[0][:, :1], batch_size=10, epochs=2, verbose=0)
+        return model.get_weights()
+
+    expected = weights("numpy")
+    monkeypatch.setattr(sys.modules["cupy"].Graph, "launch", lambda self, stream=None: None)
+    with pytest.warns(
+        CaptureWarning, match=r"another result of the program than of the step: .* train step runs eagerly"
+    ):
+        found = weights(layerkit.backend("cupy:0"))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=NO_BFLOAT16)])
