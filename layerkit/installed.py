@@ -120,7 +120,10 @@ def _backend(name: str) -> str:
 
 def _device(name: str, device: str) -> str:
     try:
-        memory = backend(f"{name}:{device}").memory()
+        xp = backend(f"{name}:{device}")
+        memory, room = xp.memory(), xp.room_for_data()
     except Exception:  # noqa: BLE001 - a device may be there and not work
         return f"{device} (cannot be used)"
-    return device if memory is None else f"{device} ({memory[1] / _GIB:.1f} GiB, {memory[0] / _GIB:.1f} GiB free)"
+    told = [] if memory is None else [f"{memory[1] / _GIB:.1f} GiB, {memory[0] / _GIB:.1f} GiB free"]
+    told += [f"fit keeps up to {room / _GIB:.1f} GiB of data there"] if room > 0 else []
+    return f"{device} ({', '.join(told)})" if told else device

@@ -58,6 +58,12 @@ def test_memory_of_a_device_is_told(monkeypatch):
     assert fact("  strict") == "present: 0 (8.0 GiB, 3.0 GiB free), 1 (8.0 GiB, 3.0 GiB free)"
 
 
+def test_how_much_data_a_device_keeps_is_told(monkeypatch):
+    monkeypatch.setattr(type(layerkit.backend("strict:0")), "room_for_data", lambda self: 3 << 29)
+    kept = "fit keeps up to 1.5 GiB of data there"
+    assert fact("  strict") == f"present: 0 ({kept}), 1 ({kept})"
+
+
 def fails(*_, **__):
     raise OSError("the machine\nis odd")
 

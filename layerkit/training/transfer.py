@@ -57,6 +57,9 @@ class Transfers:
             return
         often = self._here != HOST and self._caller == "fit" and not kept
         each = "each epoch copies it there" if often else "it is copied there"
+        room = self._xp.room_for_data() if often else 0
+        if room > 0:
+            each += f", as fit keeps no more than {_bytes(room)} of data on the device"
         message = (
             f"{self._caller}: the data must be where the model is, on {self._here}, unless it may be copied. Received: "
             f"{'; '.join(found)}; {each}. Bring it there once, with model.xp.asarray, or move the model with model.to; "

@@ -57,6 +57,16 @@ def sentence(call, place, source) -> str:
     )
 
 
+def test_more_data_than_the_device_keeps_is_told_with_the_bound(monkeypatch):
+    model = made("strict:0", "error")
+    monkeypatch.setattr(type(model.xp), "room_for_data", lambda self: 139)  # of 140 bytes
+    with pytest.raises(TransferError, match=r"copies it there, as fit keeps no more than 139 bytes of data on the d"):
+        CALLS["fit"](model, X, Y)
+    monkeypatch.setattr(type(model.xp), "room_for_data", lambda self: 140)
+    with pytest.raises(TransferError, match=r"; it is copied there\. Bring"):
+        CALLS["fit"](model, X, Y)
+
+
 @pytest.mark.parametrize(
     ("place", "source"), [("strict:0", "the host"), ("the host", "strict:1"), ("strict:0", "strict:1")]
 )
