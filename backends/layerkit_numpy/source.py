@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import keyword
 import unicodedata
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layerkit_numpy.lines import RESERVED, Lines, Value
+from layerkit_numpy.lines import RESERVED, Lines, Value, text_of
 from layerkit_numpy.plan import ALIGNMENT, Group, Plan, Storage, aligned, has_rows
 from layerkit_numpy.threads import in_parallel
 
@@ -49,8 +50,10 @@ class Source:
         self.plan = plan
         self.held: dict[str, Any] = {}
         """The arrays that exist already, state and constants, by name."""
+        self._states = {id(state.value) for state in lines.program.states.values()}
         self.functions = lines.functions
         self.buffers: list[Buffer] = []
+        self._numbers: list[str] = []
         self._once: list[str] = []
         self._names: dict[Any, str] = {}
         self._taken: set[str] = {*RESERVED, lines.program.name, *lines.functions}
@@ -97,8 +100,14 @@ class Source:
         array = value.array
         key = "held", array.__array_interface__["data"][0], array.shape, array.strides, array.dtype
         if key not in self._names:
-            self._names[key] = self._unique(value.name)
-            self.held[self._names[key]] = array
+            name = self._names[key] = self._unique(value.name)
+            number = None if id(array) in self._states else _number_in(array)
+            if number is not None and not array.shape:
+                self._numbers.append(f"{name} = np.array({number}, np.{array.dtype.name})")
+            else:
+                self.held[name] = array
+                if number is not None:
+                    self._numbers.append(f"# {name}: {array.shape}, {number} everywhere")
         return self._names[key]
 
     def _made(self, value: Value) -> str:
@@ -228,7 +237,7 @@ class Source:
             f"memory = np.empty({self.plan.nbytes + ALIGNMENT}, np.uint8)\n"
             f"memory = memory[-memory.ctypes.data % {ALIGNMENT} :]\n"
         )
-        return (memory if self.buffers else "") + "\n".join(self._once) + "\n"
+        return (memory if self.buffers else "") + "\n".join([*self._numbers, *self._once]) + "\n"
 
     def rounds(self, line: Line) -> int:
         """Return how many times a line runs in a step."""
@@ -255,6 +264,16 @@ class Source:
 
 def _inputs(lines: Lines) -> list[tuple[Any, str]]:
     return [(place, lines.values[place].name) for place in lines.program.inputs]
+
+
+def _number_in(array: Any) -> str | None:
+    """Return the one number of which an array is full, as it is written; None if it holds several."""
+    if not array.size or array.dtype.kind not in "biuf":
+        return None
+    first = array.flat[0]
+    if array.size > 1 and not (array == first).all():
+        return None
+    return str(first) if isfinite(first) else text_of(first.item())  # str: as few digits as the dtype needs
 
 
 def _part(offset: int, nbytes: int, dtype: Any, shape: tuple[int, ...]) -> str:

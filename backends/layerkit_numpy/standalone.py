@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from layerkit_numpy.lines import text_of
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -64,13 +62,7 @@ def standalone(programs: Sequence[NumpyProgram], named: Sequence[Any]) -> Standa
 
     functions: list[str] = []
     for program in programs:
-        states = {id(state.array) for state in program.program.states.values()}
-        once: list[str] = []
-        for name, array in program.written.held.items():
-            if id(array) not in states and not array.shape and array.dtype.kind in "biuf":
-                once.append(f"{name} = np.array({text_of(array.item())}, np.{array.dtype.name})")
-            else:
-                once.append(f"{name} = {place(array, name)}")
+        once = [f"{name} = {place(array, name)}" for name, array in program.written.held.items()]
         about = f'"""Make once what the steps of `{program.name}` work in, and return the function of one step."""'
         parts = [about, *once, program.written.once, program.written.step(program.name), f"return {program.name}"]
         body = textwrap.indent("\n".join(parts), "    ")

@@ -18,6 +18,7 @@ import layerkit
 from layerkit import Sequential
 from layerkit.errors import CaptureWarning
 from layerkit.layers import BatchNormalization, Dense, Dropout, Layer, LayerNormalization, ReLU
+from layerkit.optimizers import SGD
 from layerkit.program import record
 from layerkit.xp import words
 from layerkit.xp.state import Variable
@@ -542,6 +543,20 @@ def test_the_text_alone_takes_the_step(optimizer):
     for name, array in program.written.held.items():
         np.testing.assert_array_equal(held[name], array)
     assert {"dense_kernel", "dense_bias", "dense_1_kernel", "dense_1_bias", "learning_rate"} <= {*held}
+
+
+def test_numbers_are_written_out():
+    """Who reads the text sees which number `number` is, and what a constant is full of; state stays state."""
+    model = Sequential([Dense(2), ReLU()], seed=1)
+    model.compile(SGD(0.3, momentum=0.9), "mse")
+    for _ in range(3):
+        model.train_on_batch(X[:4, :3], X[:4, 3:5])
+    program = model.program("train")
+    head = program.source.partition("def ")[0].splitlines()
+    assert {"number = np.array(0.9, np.float32)", "two = np.array(2.0, np.float32)"} <= {*head}
+    assert "# constant: (4, 1), 0.25 everywhere" in head  # dv 2 / n: 1 / 4 of a mean over 2
+    assert {"number", "two"}.isdisjoint(program.written.held)
+    assert {"constant", "learning_rate", "iterations", "loss_total"} <= {*program.written.held}
 
 
 NAMES = [
