@@ -82,9 +82,10 @@ class StrictArray:
     def __getattr__(self, attribute: str) -> NoReturn:
         if attribute.startswith("__") or attribute in StrictArray.__slots__:  # asked for by copy and pickle
             raise AttributeError(attribute)
+        remedy = f"Write xp.{attribute}(array, …)" if attribute in words.FUNCTIONS else "Use a word of xp"
         raise UnsupportedWordError(
             f"{self.xp}: an array has the attributes of the Array API standard only. Received: array.{attribute}. "
-            f"Use a word of xp."
+            f"{remedy}."
         )
 
     def __repr__(self) -> str:

@@ -160,11 +160,16 @@ def test_length_and_hash_do_not_exist(value):
 # The standard, and nothing else.
 
 
-@pytest.mark.parametrize("attribute", ["tolist", "item", "astype", "sum", "reshape", "data", "copy"])
-def test_methods_of_numpy_do_not_exist(value, attribute):
+@pytest.mark.parametrize(
+    ("attribute", "remedy"),
+    [
+        *[(attribute, "Use a word of xp") for attribute in ("tolist", "item", "data", "copy", "linalg", "pi")],
+        *[(attribute, f"Write xp.{attribute}(array, …)") for attribute in ("astype", "sum", "reshape")],
+    ],
+)
+def test_methods_of_numpy_do_not_exist(value, attribute, remedy):
     text = (
-        f"strict:0: an array has the attributes of the Array API standard only. Received: array.{attribute}. "
-        f"Use a word of xp."
+        f"strict:0: an array has the attributes of the Array API standard only. Received: array.{attribute}. {remedy}."
     )
     with pytest.raises(UnsupportedWordError, match=sentence(text)):
         getattr(value, attribute)
