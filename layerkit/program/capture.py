@@ -177,10 +177,9 @@ class Capture(Recorder):
         return self.base.to_numpy(self.read(array, "xp.to_numpy") if isinstance(array, RecordedArray) else array)
 
     @override
-    def read(self, array: RecordedArray, how: str) -> Any:
-        if array.place in self.constants:
-            return array.value
-        self.refuse(f"{how} of a value, which reads it on the host")
+    def read(self, array: RecordedArray, how: str, *, lost: bool = False) -> Any:
+        if array.place not in self.constants:
+            self.refuse(f"{how} of a value, which reads it on the host{' and loses its derivative' if lost else ''}")
         return array.value
 
     def refuse(self, received: str) -> None:

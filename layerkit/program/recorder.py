@@ -136,9 +136,18 @@ class Recorder(Backend):
         result = function(*[self._split(value, inputs) for value in args])
         return self._noted(function.__name__, tuple(map(self._place, args)), {}, inputs, result, rule, nested=True)
 
-    def read(self, array: RecordedArray, how: str) -> Any:
-        """Return the value of a recorded array, for use on the host."""
-        return array.value
+    def read(self, array: RecordedArray, how: str, *, lost: bool = False) -> Any:
+        """Return the value of a recorded array, for use on the host: from there on it is a constant.
+
+        Args:
+            array: of this recorder.
+            how: what the user wrote, for messages.
+            lost: whether a recorder above has asked for it that looks for a derivative.
+        """
+        below = array.value
+        if type(below) is not RecordedArray:
+            return below
+        return below.recorder.read(below, how, lost=lost or how in _AS_NUMBERS)
 
     def _noted(
         self,
@@ -322,6 +331,9 @@ def is_several(value: Any) -> bool:
 
 # `type`, to type checkers: what is compared here is no class that they know.
 _type: Callable[[Any], Any] = type
+
+# Ways to read a value that compute with it: a branch on it, or its text, has no derivative.
+_AS_NUMBERS = ("float()", "item()", "tolist()")
 
 # What occurs among arguments that has to be looked into.
 _WALKED = frozenset((RecordedArray, tuple, list))

@@ -133,10 +133,10 @@ class RowWise(Recorder):
     # What has no meaning for one row of many.
 
     @override
-    def read(self, array: RecordedArray, how: str) -> Any:
+    def read(self, array: RecordedArray, how: str, *, lost: bool = False) -> Any:
         if type(array.value) is Stack:
             self._refuse(f"{how} of a value, which reads it on the host")
-        return self.base.read(array.value, how) if isinstance(self.base, Recorder) else array.value
+        return self.base.read(array.value, how, lost=lost) if isinstance(self.base, Recorder) else array.value
 
     @override
     def to_numpy(self, array: Any) -> Any:

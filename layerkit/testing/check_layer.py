@@ -461,7 +461,7 @@ class _Unread(Recorder):
         self.owner = owner
 
     @override
-    def read(self, array: RecordedArray, how: str) -> Any:
+    def read(self, array: RecordedArray, how: str, *, lost: bool = False) -> Any:
         raise ContractError(
             f"{self.owner}: a value must not be read on the host: what depends on it cannot be replayed. "
             f"Received: {how} of an array of shape {array.shape}. Use words of xp, such as xp.where for a branch."

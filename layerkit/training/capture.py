@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import pickle
+import re
 import sys
 import threading
 import warnings
@@ -18,7 +19,7 @@ from layerkit import program as recordings
 from layerkit.changes import changes
 from layerkit.dtype_policies import HALF
 from layerkit.errors import CaptureError, CaptureWarning
-from layerkit.nested import filled, leaves, nest_of
+from layerkit.nested import filled, leaves, mapped, nest_of
 from layerkit.program import active_recorder
 from layerkit.training.trouble import Copy, intercepted, stretches
 from layerkit.xp.rows import Rows
@@ -164,7 +165,7 @@ class CapturedStep:
         brought = (Rows, np.ndarray) if xp.brings_batches else ()
         arrays = tuple([array if type(array) in brought else xp.asarray(array) for array in given if array is not None])
         if self._eager:
-            return self.function(xp, *map(xp.asarray, arrays))
+            return self._taken_plainly(xp, map(xp.asarray, arrays))
         if self._seen != changes():
             self._look_again()
         key = (xp, *[(array.shape, array.dtype) for array in arrays])
@@ -177,9 +178,14 @@ class CapturedStep:
             return learnt.run(*arrays) if learnt.nest is None else learnt.taken(*arrays)
         arrays = tuple(map(xp.asarray, arrays))
         if (learnt is None and self._is_new(key)) or active_recorder() is not None:
-            return self.function(xp, *arrays)
+            return self._taken_plainly(xp, arrays)
         with _lock:
             return self._learn(key, arrays)
+
+    def _taken_plainly(self, xp: Backend, arrays: Iterable[Any]) -> Any:
+        """Take the step as it is. What it is given may be the user's own, or be given again, and is read-only."""
+        result = self.function(xp, *map(_read_only, arrays))
+        return None if result is None else mapped(_writable, result)
 
     def _is_new(self, key: Any) -> bool:
         """Tell whether it is the first step of its signature: one that is not taken again is not worth recording."""
@@ -229,7 +235,7 @@ class CapturedStep:
         if earlier is not None and earlier.run is not None:  # another thread has done it
             return earlier.taken(*arrays)
         if subject.is_shared():  # another thread writes the state that would be put back
-            return self.function(xp, *arrays)
+            return self._taken_plainly(xp, arrays)
         before, addresses = self._found()
         place = _place_in_random_numbers()
         copy = Copy(subject.state())
@@ -242,7 +248,9 @@ class CapturedStep:
             if recordings.snapshot(subject.parts()) != before:
                 raise  # it would not do the same once more
             try:
-                result = self.function(xp, *arrays)  # without the recording: if it was not at fault, the same is raised
+                result = self._taken_plainly(
+                    xp, arrays
+                )  # without the recording: if it was not at fault, the same is raised
             except Exception:
                 copy.put_back()
                 raise
@@ -333,6 +341,20 @@ class CapturedStep:
         return result
 
 
+def _read_only(array: Any) -> Any:
+    """Return an array that shares its memory, and refuses to be written to where its library can refuse it."""
+    if type(array) is not np.ndarray or not array.flags.writeable:
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _writable(array: Any) -> Any:
+    """Return what a step returned, which whoever asked for it may write to: a copy of what it was given."""
+    return array.copy() if type(array) is np.ndarray and not array.flags.writeable else array
+
+
 _DRAWN = "numbers drawn from Python's or NumPy's random, and not from a stream of the layer (add_stream)"
 
 
@@ -366,9 +388,13 @@ def _from_error(error: Exception) -> Refusal:
     while traceback is not None:
         frame = traceback.tb_frame
         traceback = traceback.tb_next
-    owner = next((note.partition("This happened in ")[2] for note in getattr(error, "__notes__", ())), "")
-    name = owner.rpartition(" of ")[2].partition(" (")[0] if owner else ""
+    said = next(filter(None, map(_SAID_WHERE.match, getattr(error, "__notes__", ()))), None)
+    name = said[1] if said else ""
     return _refusal(f"{type(error).__name__} while it was recorded: {error}", name, recordings.users_line(frame))
+
+
+# What `say_where` adds to an error: the owner is named behind what it was doing.
+_SAID_WHERE = re.compile(r"This happened in (?:the \w+ pass of|the loss|the metric) (.+?) \(\w+\), for ")
 
 
 def _set_in_step(before: Snapshot, after: Snapshot) -> Refusal | None:

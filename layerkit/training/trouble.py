@@ -38,6 +38,8 @@ def say_where(error: Exception, owner: Any, doing: str, **operands: Any) -> None
     note = f"This happened in {doing} {owner.name} ({type(owner).__name__}), for {came}."
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)
+        if isinstance(error, ValueError) and str(error).endswith("read-only"):  # NumPy's words
+            error.add_note("What it is given is not its own: x = x + y makes a new value, where x += y writes into x.")
 
 
 def say_when(error: Exception, epoch: int, batch: int | None) -> None:

@@ -26,7 +26,7 @@ import layerkit
 from layerkit import Sequential, optimizers
 from layerkit.callbacks import Callback
 from layerkit.errors import CaptureError, CaptureWarning, NonFiniteWarning
-from layerkit.layers import Dense, Dropout, Layer, LeakyReLU, ReLU, Sigmoid
+from layerkit.layers import Dense, Dropout, Identity, Layer, LeakyReLU, ReLU, Sigmoid
 from layerkit.losses import Loss, MeanSquaredError
 from layerkit.metrics import Metric
 from layerkit.optimizers import SGD, Adam, RMSprop
@@ -1412,6 +1412,7 @@ def line_of(function, text):
 
 
 READ = "of a value, which reads it on the host"
+LOST = f"{READ} and loses its derivative"
 DRAWN = "numbers drawn from Python's or NumPy's random, and not from a stream of the layer (add_stream)"
 IMPURE = [
     (Counts, "counts", "counts.calls: "),
@@ -1427,14 +1428,14 @@ IMPURE = [
     (DrawsABranch, "draws_a_branch", DRAWN),
     (DrawsFromAGenerator, "draws_from_a_generator", "draws_from_a_generator.random: Generator, then another"),
     (Branches, "branches", READ),
-    (Floats, "floats", READ),
+    (Floats, "floats", LOST),
     (Ints, "ints", READ),
-    (Items, "items", READ),
+    (Items, "items", LOST),
     (Bools, "bools", READ),
     (Arrays, "arrays", READ),
     (ToNumpy, "to_numpy", READ),
     (Prints, "prints", READ),
-    (ReadsItsWeight, "reads_its_weight", READ),
+    (ReadsItsWeight, "reads_its_weight", LOST),
     (ReadsInBackward, "reads_in_backward", READ),
 ]
 
@@ -1506,7 +1507,7 @@ def test_the_warning_names_the_user_s_own_line(layer, text):
 
 def test_whole_sentences():
     line = line_of(Floats.call, "float(")
-    received = f"floats: a step that is replayed must do the same each time, in words of xp. Received: float() {READ}"
+    received = f"floats: a step that is replayed must do the same each time, in words of xp. Received: float() {LOST}"
     with pytest.warns(CaptureWarning) as caught:
         steps(sequential([Floats, lambda: Dense(2)]))
     assert str(caught[0].message) == (
@@ -1518,6 +1519,87 @@ def test_whole_sentences():
     assert str(error.value) == (
         f"{received} ({line}). Write it with xp, or use jit_compile='auto', which runs such a step eagerly."
     )
+
+
+class OutOfPlace(Layer):
+    """Calls a function of NumPy that has no word of the same meaning, which a recording refuses."""
+
+    def forward(self, xp, x):
+        return np.subtract(x, 1.0, out=np.empty(x.shape)), None
+
+    def backward(self, xp, saved, dy):
+        return dy, {}
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@pytest.mark.parametrize("owner", ["out_of_place", "a part of shape (4)"])
+def test_an_error_while_it_is_recorded_is_said_of_the_layer_in_which_it_happened(owner):
+    with pytest.warns(CaptureWarning) as caught:
+        steps(sequential([lambda: Dense(2), lambda: OutOfPlace(name=owner)]))
+    line = line_of(OutOfPlace.forward, "out=")
+    assert str(caught[0].message) == (
+        f"{owner}: a step that is replayed must do the same each time, in words of xp. Received: ArgumentError while "
+        f"it was recorded: A NumPy function on a recorded array must have a word of the same meaning. "
+        f"Received: numpy.subtract with out. Use the words of xp. ({line}). This model's train step runs eagerly from "
+        f"now on; compile(jit_compile=False) says that this is meant."
+    )
+
+
+class WritesToX(Layer):
+    """Takes 1 from x where it lies."""
+
+    def forward(self, xp, x):
+        x -= 1
+        return x, None
+
+    def backward(self, xp, saved, dy):
+        return dy, {}
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class WritesToTargets(Loss):
+    def call(self, xp, y_true, y_pred):
+        y_true *= 2
+        return xp.mean(xp.square(y_true - y_pred), axis=-1)
+
+
+@pytest.mark.parametrize("how", [{}, EAGERLY], ids=["recorded", "eagerly"])
+@pytest.mark.parametrize(("owner", "loss"), [([WritesToX], "mse"), ([], WritesToTargets)], ids=["layer", "loss"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, x, y: model.fit(x, y, batch_size=24, verbose=0),
+        lambda model, x, y: model.fit(x, y, batch_size=5, verbose=0),
+        lambda model, x, y: model.train_on_batch(x, y),
+        lambda model, x, y: model.evaluate(x, y, verbose=0),
+    ],
+    ids=["fit", "fit in batches", "train_on_batch", "evaluate"],
+)
+def test_what_a_step_is_given_cannot_be_written_to(call, owner, loss, how):
+    """It may be the user's own array, which has the dtype of the model here."""
+    model = sequential([*owner, lambda: Dense(2)], loss=loss, **how)
+    x, y = X.copy(), Y.copy()
+    with pytest.raises(ValueError, match="read-only") as caught:
+        call(model, x, y)
+    assert caught.value.__notes__[1] == (
+        "What it is given is not its own: x = x + y makes a new value, where x += y writes into x."
+    )
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y, Y)
+
+
+@pytest.mark.parametrize("how", [{}, EAGERLY], ids=["recorded", "eagerly"])
+def test_what_predict_returns_can_be_written_to(how):
+    x = X.copy()
+    model = sequential([lambda: Identity()], **how)
+    for _ in range(5):
+        y = model.predict_on_batch(x)
+        y += 1
+        np.testing.assert_array_equal(x, X)
 
 
 def test_the_warning_points_at_the_user_s_call():
