@@ -108,8 +108,7 @@ class Dense(Layer):
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ShapeError(
                 f"{self.name}: x must have a batch axis and a last axis of known length, (batch, ..., features). "
-                f"Received: shape {input_shape}"
-                + (". Reshape it with x.reshape(-1, 1)." if len(input_shape) == 1 else "")
+                f"Received: shape {input_shape}{self._reshaping(input_shape)}"
             )
         if self.built and input_shape[-1] != self.input_shape[-1]:
             raise ShapeError(
@@ -117,3 +116,13 @@ class Dense(Layer):
                 f"built. Received: shape {input_shape}"
             )
         return self.activation.compute_output_shape((*input_shape[:-1], self.units))
+
+    def _reshaping(self, shape: Shape) -> str:
+        """Return the remedy for x of one axis: it is one column, or one row, of as many features as are expected."""
+        if len(shape) != 1:
+            return ""
+        column, row = "Reshape it with x.reshape(-1, 1)", "a single row with x.reshape(1, -1)"
+        if not self.built:
+            return f". {column}, or {row}." if shape[0] else f". {column}."
+        features = self.input_shape[-1]
+        return f". {column}." if features == 1 else f". Reshape {row}." if shape[0] == features else ""
