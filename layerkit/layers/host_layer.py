@@ -38,7 +38,7 @@ class HostLayer(Layer):
         )
 
     @override
-    def __call__(self, x: Any, *, training: bool = False, mask: Any = None) -> Any:
+    def __call__(self, x: Any, *, training: bool | None = None, mask: Any = None) -> Any:
         found = self.looked_up(as_items(x, f"{self.name}: x"))
         return found if found.dtype.kind in "OUT" else self.xp.asarray(found)
 

@@ -20,6 +20,7 @@ from layerkit.errors import (
 )
 from layerkit.layers.input import Input
 from layerkit.layers.penalties import TapeOfPenalties, activity_penalties, collected, collecting, plus
+from layerkit.layers.phase import Phase, in_training
 from layerkit.layers.state import Arrays, Home, LayerState, Shape, Shapes
 from layerkit.nested import (
     are_shapes,
@@ -70,7 +71,8 @@ class Layer(LayerState):
     `add_weight`. Nothing is kept on the layer between passes, so that one layer may stand in several places and run in
     several threads.
 
-    A method that behaves differently in training takes a keyword `training`; one that wants to know which steps of x
+    A method that behaves differently in training takes a keyword `training` (a layer that it calls is told the same,
+    unless it is called with another `training`); one that wants to know which steps of x
     count takes `mask`, which is None or an array of bool (see `compute_mask`); a backward that can leave dx out takes
     `input_gradient`, which is False where nobody needs dx. Only methods that name them receive them.
 
@@ -377,10 +379,11 @@ class Layer(LayerState):
         if self.casts:
             dtypes = mapped(_dtype_of, x)
             x = self._cast(xp, x, self._working_dtype)
-        if mask is not None and self.takes_mask:
-            result = self.forward(xp, x, mask=mask, **({"training": training} if self.takes_training else {}))
-        else:
-            result = self.forward(xp, x, training=training) if self.takes_training else self.forward(xp, x)
+        with Phase(training):
+            if mask is not None and self.takes_mask:
+                result = self.forward(xp, x, mask=mask, **({"training": training} if self.takes_training else {}))
+            else:
+                result = self.forward(xp, x, training=training) if self.takes_training else self.forward(xp, x)
         if self.activity_regularizer is not None:
             result = self.penalized(xp, *result)
         if not self.casts:
@@ -454,8 +457,10 @@ class Layer(LayerState):
             )
         return result
 
-    def __call__(self, x: Any, *, training: bool = False, mask: Any = None) -> Arrays:
+    def __call__(self, x: Any, *, training: bool | None = None, mask: Any = None) -> Arrays:
         """Return y for an array, or lists of numbers, of any backend; the layer is built if it is not yet.
+
+        Without `training`, a layer that is called by another one is told what that one was; any other, False.
 
         Several inputs are given in a tuple or list, in which at least one is an array. A layer that was built for one
         input takes a list of arrays as rows. A mask goes to a layer that takes one; see `compute_mask`.
@@ -484,6 +489,7 @@ class Layer(LayerState):
                 f"{self.name}: x and the weights must belong to one backend. Received: x on {owner}, weights on {xp}. "
                 f"Move the layer with layer.to({str(owner)!r}), or x with xp.asarray."
             )
+        training = in_training() if training is None else training
         x = self._as_input(xp, x, several=several)
         if not (shapes_fit(shape_of(x), self.input_shape) if several else fits(tuple(x.shape), self.input_shape)):
             self.compute_output_shape(shape_of(x))  # names the layer where x does not fit
@@ -510,7 +516,8 @@ class Layer(LayerState):
                 options["mask"] = mask
             if self.casts:
                 x = self._cast(recorder, x, self._working_dtype)
-            y = self.call(recorder, x, **options)
+            with Phase(training):
+                y = self.call(recorder, x, **options)
             if self.casts:
                 y = self._cast(recorder, y, self.compute_dtype)
             if self.activity_regularizer is not None and collected() is not None:

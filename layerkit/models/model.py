@@ -888,7 +888,7 @@ class Model(Compiled):
         twin._prepare(step, data, training=True)
         return explain(twin, batch, lambda model: model.train_on_batch(x, y, return_dict=True)["loss"])
 
-    def __call__(self, x: Any, *, training: bool = False, mask: Any = None) -> Array:
+    def __call__(self, x: Any, *, training: bool | None = None, mask: Any = None) -> Array:
         """Return the output for an array or a list, of any library, as an array of the model's backend.
 
         What lies elsewhere is copied to where the model is, as `compile`'s `transfer` says.

@@ -9,6 +9,7 @@ from layerkit.checks import fits, is_a
 from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
 from layerkit.layers.input import Input
 from layerkit.layers.layer import Arrays, Layer, LayerArguments, Shapes, check_dx
+from layerkit.layers.phase import Phase
 from layerkit.models.model import Model
 from layerkit.names import call_it
 from layerkit.nested import leaves, mapped_shapes, shape_of
@@ -234,17 +235,18 @@ class Sequential(Model):
         tape: list[Any] = []
         layer: Layer = self
         try:
-            for _, layer in self._stack:
-                shape = getattr(x, "shape", None) or shape_of(x)  # between two layers there may be several arrays
-                if mask is not None or layer.computes_mask:
-                    x, saved, mask = layer.run_masked(xp, x, mask, training=training)
-                elif layer.activity_regularizer is not None or layer.casts:
-                    x, saved = layer.run_forward(xp, x, training=training)
-                elif layer.takes_training:
-                    x, saved = layer.forward(xp, x, training=training)
-                else:
-                    x, saved = layer.forward(xp, x)
-                tape.append((saved, shape))
+            with Phase(training):
+                for _, layer in self._stack:
+                    shape = getattr(x, "shape", None) or shape_of(x)  # between two layers there may be several arrays
+                    if mask is not None or layer.computes_mask:
+                        x, saved, mask = layer.run_masked(xp, x, mask, training=training)
+                    elif layer.activity_regularizer is not None or layer.casts:
+                        x, saved = layer.run_forward(xp, x, training=training)
+                    elif layer.takes_training:
+                        x, saved = layer.forward(xp, x, training=training)
+                    else:
+                        x, saved = layer.forward(xp, x)
+                    tape.append((saved, shape))
         except Exception as error:
             say_where(error, layer, "the forward pass of", x=x)
             raise

@@ -216,3 +216,64 @@ def test_a_forgotten_gradient_of_an_inner_layer_is_named(xp):
     )
     with pytest.raises(ShapeError, match=message):
         model.train_on_batch(X, Y)
+
+
+class Silent(Layer):
+    """``y = inner(x)``, which says nothing of training."""
+
+    def __init__(self, inner=None, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = Counted() if inner is None else inner
+
+    def call(self, xp, x):
+        return self.inner(x)
+
+
+class Contrary(Silent):
+    """``y = inner(x)``, and the inner layer is told the contrary of what the outer one was."""
+
+    def call(self, xp, x, *, training=False):
+        return self.inner(x, training=not training)
+
+
+@pytest.mark.parametrize(("training", "passes"), [(True, 1), (False, 0), (None, 0)])
+@pytest.mark.parametrize(
+    "outer",
+    [
+        lambda: Silent(),
+        lambda: Silent(Silent()),
+        lambda: Sequential([Silent()]),
+        lambda: Silent(Sequential([Silent()])),
+        lambda: Contrary(Contrary()),
+    ],
+)
+def test_an_inner_layer_is_told_of_training_what_the_outer_one_was(xp, outer, training, passes):
+    outer = outer().to(xp)
+    x = xp.asarray(X, "float32")
+    outer(x)  # the weights are made
+    counted = next(layer for layer in outer.walk() if isinstance(layer, Counted))
+    before = float(xp.to_numpy(counted.passes))
+    outer(x, training=training)
+    assert xp.to_numpy(counted.passes) == before + passes
+
+
+def test_nothing_of_training_is_left_after_an_error(xp):
+    class Failing(Layer):
+        def call(self, xp, x):
+            raise RuntimeError("no")
+
+    x, silent = xp.asarray(X, "float32"), Silent().to(xp)
+    silent(x)
+    with pytest.raises(RuntimeError, match="no"):
+        Failing()(x, training=True)
+    silent(x)
+    assert xp.to_numpy(silent.inner.passes) == 0
+
+
+def test_fit_tells_inner_layers_of_training_eagerly_and_replayed(xp):
+    model = model_of(xp, Silent(Silent()), Dense(3))
+    x = np.ones((12, 3))
+    model.fit(x, x, batch_size=2, epochs=2, verbose=0)
+    model.evaluate(x, x, batch_size=2, verbose=0)
+    model.predict(x, batch_size=2, verbose=0)
+    assert xp.to_numpy(model.layers[0].inner.inner.passes) == 12
