@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerkit.changes import note_change
+from layerkit.descriptions import known_arguments, revived, room_of
 from layerkit.errors import ArgumentError
 from layerkit.names import nearest
 
@@ -47,6 +48,8 @@ def argument_names(cls: type) -> frozenset[str] | None:
 def _fresh(value: Any, made: dict[int, Any]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_fresh(item, made) for item in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportCallIssue]
+    if isinstance(value, dict) and "class_name" in value and room_of(value) is not None:  # pyright: ignore[reportUnknownArgumentType]
+        return revived(value, None)
     if not isinstance(value, Configurable):
         return value  # pyright: ignore[reportUnknownVariableType]
     if id(value) not in made:
@@ -128,8 +131,12 @@ class Configurable:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make an object from what `get_config` returned, with fresh objects inside; one met twice stays one."""
+        """Make an object from what `get_config` returned, with fresh objects inside; one met twice stays one.
+
+        What Keras's `get_config` returned is taken too: see `layerkit.descriptions`.
+        """
         made: dict[int, Any] = {}
+        config = known_arguments(config, argument_names(cls))
         return cls(**{name: _fresh(value, made) for name, value in config.items()})
 
     def __repr__(self) -> str:

@@ -4,6 +4,8 @@ The form is Keras's::
 
     {"module": "layerkit.optimizers", "class_name": "SGD", "config": {"learning_rate": 0.1, ...}}
 
+Keras's own dictionaries are read too: what a `get_config` or `serialize` of Keras's returned, or a file of it holds.
+
 This is for a `get_config` of one's own, and for settings that people write by hand; models go to files by
 `layerkit.saving`. As there, a name is looked up in the closed tables of layerkit and among what the caller gives, and
 nothing is imported because a dictionary names it.
@@ -18,8 +20,43 @@ from layerkit.errors import ArgumentError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_ABSENT = object()
+
 rooms: dict[str, Callable[[Any, Mapping[str, Any] | None], Any]] = {}
 """What makes objects of the dictionaries of each room; `layerkit.names` fills it."""
+
+UNUSED: dict[str, Any] = {
+    "quantization_config": None,
+    **{"lora_rank": None, "lora_alpha": None},
+    **{"input_axes": None, "output_axes": None},
+    **{"sparse": False, "ragged": False, "optional": False},
+    **{"synchronized": False, "rms_scaling": False},
+    **{"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99},
+}
+"""Arguments that Keras writes into each configuration, and that layerkit does not have: what stands there where Keras
+does not use them either."""
+
+
+def known_arguments(config: Mapping[str, Any], known: frozenset[str] | None) -> dict[str, Any]:
+    """Return a configuration without arguments that are `UNUSED`.
+
+    Args:
+        config: from Keras, or not.
+        known: the arguments that are known; None are all.
+    """
+    if known is None:
+        return dict(config)
+    return {name: value for name, value in config.items() if name in known or UNUSED.get(name, _ABSENT) != value}
+
+
+def room_of(description: Mapping[str, Any]) -> Callable[[Any, Mapping[str, Any] | None], Any] | None:
+    """Return what makes objects of the room that a dictionary names, in layerkit's words or in Keras's."""
+    module: Any = description.get("module")
+    if module == "keras" and description.get("class_name") == "Sequential":
+        module = "keras.models"
+    if isinstance(module, str) and module.startswith("keras."):
+        module = module.replace("keras", "layerkit", 1)
+    return rooms.get(module)
 
 
 def serialize(thing: Any) -> Any:
@@ -79,7 +116,7 @@ def revived(value: Any, custom_objects: Mapping[str, Any] | None) -> Any:
         return own[entries["config"]]
     if name in own:
         return made(own[name], entries, own)
-    make = rooms.get(entries.get("module", ""))
+    make = room_of(entries)
     return entries if make is None else make(entries, custom_objects)  # what it is given to knows its kind
 
 

@@ -79,6 +79,9 @@ def policy_name(dtype: Any, owner: str = "DTypePolicy") -> str:
     """
     if dtype is None:
         return _current
+    if isinstance(dtype, dict):  # as `serialize` describes one, Keras's too
+        config: Any = dtype.get("config")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return policy_name(config.get("name", "") if isinstance(config, dict) else repr(dtype), owner)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", str(dtype))
     if name not in _DTYPES:
         raise ArgumentError(f"{owner}: dtype must be one of {', '.join(_DTYPES)}. Received: dtype={shown(dtype)}")

@@ -207,6 +207,11 @@ class Names(Generic[T]):
                 f"Received: {config!r}"
             )
         own = None if custom_objects is None else custom_objects.get(name)
+        elsewhere = descriptions.room_of(config) if described and own is None and name not in self else None  # pyright: ignore[reportUnknownArgumentType]
+        if elsewhere not in (None, self.deserialize):
+            found = elsewhere(config, custom_objects)
+            if isinstance(found, self.base):  # a model among layers
+                return found
         if not described:
             return self.get(name if own is None else own)
         if own is not None:

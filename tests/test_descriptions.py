@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from layerkit import (
     optimizers,
     regularizers,
 )
+from layerkit.configurable import Configurable
 from layerkit.errors import ArgumentError, UnknownNameError
 from layerkit.layers import Dense
 from layerkit.optimizers import SGD, schedules
@@ -79,6 +81,49 @@ def test_a_dictionary_may_stand_wherever_a_name_may() -> None:
     assert model.evaluate(x, np.zeros((3, 1)), verbose=0, return_dict=True) == {"loss": 48.0, "error": 4.0}
     assert model.optimizer.learning_rate == 0.5
     assert activations.get({"class_name": "LeakyReLU", "config": {"negative_slope": 0.5}}).negative_slope == 0.5
+
+
+KERAS: dict[str, Any] = json.loads((Path(__file__).parent / "tables/dictionaries.json").read_text())
+KINDS = ("layers", "initializers", "regularizers", "constraints")
+
+
+def attributes(thing: Any) -> dict[str, Any]:
+    """What an object holds under public names, with the objects among it taken apart too."""
+    return {
+        name: (type(value), attributes(value)) if isinstance(value, Configurable) else value
+        for name, value in vars(thing).items()
+        if not name.startswith("_") and name != "name"
+    }
+
+
+@pytest.mark.parametrize(("kind", "case"), [(kind, case) for kind in KINDS for case in KERAS[kind]])
+def test_dictionaries_of_keras_are_read(kind: str, case: tuple[str, dict[str, Any]]) -> None:
+    expression, description = case
+    room: Any = ROOMS[kind]
+    wanted = eval(expression, {"layers": layers, **{name: getattr(room, name) for name in room.__all__}})
+    for found in (room.deserialize(description), type(wanted).from_config(description["config"])):
+        assert type(found) is type(wanted)
+        assert attributes(found) == attributes(wanted)
+        if isinstance(wanted, Layer):
+            assert found.name == description["config"]["name"]
+            assert found.dtype_policy == wanted.dtype_policy
+
+
+@pytest.mark.parametrize(("name", "layer_names"), [("given", ["n", "d"]), ("built", "ab"), ("outer", ["inner", "e"])])
+def test_models_of_keras_are_read(name: str, layer_names: list[str]) -> None:
+    description: Any = dict(KERAS["models"])[name]
+    for model in (layers.deserialize(description), Sequential.from_config(description["config"])):
+        assert (model.name, [layer.name for layer in model.layers]) == (name, list(layer_names))
+        assert (model.input_shape, model.output_shape) == ((None, 4), (None, 2))
+
+
+def test_what_keras_describes_and_layerkit_does_not_have_is_refused() -> None:
+    description = dict(KERAS["layers"])["BatchNormalization(1, 0.9)"]
+    with pytest.raises(
+        ArgumentError,
+        match=r"^BatchNormalization: an argument must be one of the constructor's\. Received: synchronized=True\.",
+    ):
+        layers.deserialize({**description, "config": {**description["config"], "synchronized": True}})
 
 
 class Scale(Layer):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from layerkit.checks import check_count, is_a, is_integer
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers.layer import Layer, LayerArguments, Shape
+from layerkit.layers.spatial import check_data_format
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class Reshape(Layer):
     r"""Give each row another shape.
 
     Args:
-        target_shape: shape of a row of y, without the batch; one axis may be -1, and takes what is left.
+        target_shape: shape of a row of y, without the batch; one axis may be -1 or None, and takes what is left.
         kwargs: what every `Layer` takes.
 
     Shapes:
@@ -31,22 +32,25 @@ class Reshape(Layer):
 
     one_input = True
 
-    def __init__(self, target_shape: tuple[int, ...] | list[int], **kwargs: Unpack[LayerArguments]) -> None:
+    def __init__(
+        self, target_shape: tuple[int | None, ...] | list[int | None], **kwargs: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**kwargs)
+        lengths: Any = [-1 if n is None else n for n in target_shape] if is_a(target_shape, tuple, list) else ()
         if not (
             is_a(target_shape, tuple, list)
-            and all(is_integer(n) and (n == -1 or n > 0) for n in target_shape)
-            and target_shape.count(-1) < 2
+            and all(is_integer(n) and (n == -1 or n > 0) for n in lengths)
+            and lengths.count(-1) < 2
         ):
             raise ArgumentError(
                 f"Reshape: target_shape must be a tuple of positive integers, with -1 at most once. "
                 f"Received: target_shape={target_shape!r}"
             )
-        self.target_shape = tuple(target_shape)
+        self.target_shape: tuple[int, ...] = tuple(lengths)
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
-        return xp.reshape(x, (x.shape[0], *self._row(x.shape))), x.shape
+        return xp.reshape(x, self.compute_output_shape(x.shape)), x.shape
 
     @override
     def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
@@ -56,10 +60,10 @@ class Reshape(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], *self._row(input_shape))
 
-    def _row(self, input_shape: Shape) -> tuple[int, ...]:
+    def _row(self, input_shape: Shape) -> tuple[int | None, ...]:
         lengths = input_shape[1:]
-        if None in lengths:
-            raise ShapeError(f"{self.name}: the axes of a row must have known lengths. Received: shape {input_shape}")
+        if None in lengths:  # what is left is known once there are rows
+            return tuple(None if n == -1 else n for n in self.target_shape)
         size = math.prod(n for n in lengths if n is not None)
         known = math.prod(n for n in self.target_shape if n != -1)
         if (size % known if known else size) if -1 in self.target_shape else size != known:
@@ -73,19 +77,34 @@ class Reshape(Layer):
 class Flatten(Layer):
     """Give each row a single axis.
 
+    Args:
+        data_format: "channels_last" (the default), or "channels_first" for an x of shape (batch, features, ...), whose
+            features become the last axis before: y is the same for both forms of x.
+        kwargs: what every `Layer` takes.
+
     Shapes:
         x: (batch, ...). y: (batch, elements of a row).
+
+    Raises:
+        ArgumentError: `data_format` is neither.
     """
 
     one_input = True
 
+    def __init__(self, data_format: str | None = None, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.data_format = check_data_format("Flatten", data_format)
+
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
+        if self.data_format == "channels_first" and x.ndim > 2:
+            x = xp.moveaxis(x, 1, -1)
         return xp.reshape(x, (x.shape[0], math.prod(x.shape[1:]))), x.shape
 
     @override
     def backward(self, xp: Backend, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
-        return xp.reshape(dy, saved), {}
+        dx = xp.reshape(dy, saved)
+        return xp.moveaxis(dx, -1, 1) if self.data_format == "channels_first" and dx.ndim > 2 else dx, {}
 
     @override
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -56,8 +56,8 @@ def check_margins(owner: str, places: int, **named: Any) -> tuple[tuple[int, int
     """
     ((name, value),) = named.items()
     items: Any = (value,) * places if is_integer(value) else value
-    if places == 1 and is_a(items, tuple, list) and len(items) == 2:
-        items = (items,)
+    if places == 1 and not is_integer(value):
+        items = (value,)
     if is_a(items, tuple, list) and len(items) == places:
         pairs: Any = [(item, item) if is_integer(item) else item for item in items]
         if all(

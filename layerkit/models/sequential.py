@@ -19,6 +19,7 @@ from layerkit.training.trouble import say_where
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
     from layerkit.xp import Array, Backend
 
@@ -84,6 +85,17 @@ class Sequential(Model):
         """The constructor's arguments, with the layers as they stand now."""
         first = [self._input] if self._input is not None and self.declared_input_shape is None else []
         return {**super().get_config(), "layers": [*first, *self.layers]}
+
+    @classmethod
+    @override
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make a model from what `get_config` returned; what Keras's returned may tell the shape to build it for."""
+        config = dict(config)
+        shape = config.pop("build_input_shape", None)
+        model = super().from_config(config)
+        if shape is not None and not model.built:
+            model.build(shape)
+        return model
 
     def add(self, layer: Layer | Input, *, rebuild: bool = True) -> None:
         """Append a layer. If the model is built, so is the layer.

@@ -86,6 +86,7 @@ TABLE = {
     "dropout of whole rows": (lambda: Dropout(0.5, noise_shape=(None, 1)), [(3,)]),
     "dropout of whole columns": (lambda: Dropout(0.5, noise_shape=(None, None, 1)), [(4, 3)]),
     "flatten": (Flatten, [*ANY, (0, 3)]),
+    "flatten of features first": (lambda: Flatten("channels_first"), [(3,), (3, 4), (3, 4, 2)]),
     "reshape": (lambda: Reshape((3, 2)), [(6,), (2, 3), (1, 6, 1)]),
     "reshape with what is left": (lambda: Reshape((-1, 2)), [(6,), (2, 3), (1, 6, 1)]),
     "reshape to a column": (lambda: Reshape((-1,)), [(6,), (2, 3)]),
