@@ -28,7 +28,7 @@ LAYERS = [
     *("Dropout(0.5, seed=1)", "SpatialDropout1D(0.5)", "SpatialDropout2D(0.5)", "SpatialDropout3D(0.5)"),
     *("GaussianNoise(0.5)", "GaussianDropout(0.4)", "AlphaDropout(0.3)", "ActivityRegularization(0.1, 0.2)"),
     *("BatchNormalization(1, 0.9)", "LayerNormalization([1, 2])", "RMSNormalization((1, 2))", "GroupNormalization(2)"),
-    *("UnitNormalization((1, 2))", "Normalization(mean=1.0, variance=2.0)", "Rescaling([1.0, 2.0])"),
+    *("UnitNormalization((1, 2))", "Normalization((1,), mean=1.0, variance=2.0)", "Rescaling([1.0, 2.0])"),
     "SpectralNormalization(layers.Dense(2, use_bias=False))",
     *("Add()", "Subtract()", "Multiply()", "Average()", "Maximum()", "Minimum()", "Concatenate()", "Dot((1, 1))"),
     *("CategoryEncoding(4, 'one_hot')", "Discretization([1.0, 2.0])"),
