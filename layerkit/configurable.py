@@ -40,6 +40,8 @@ def argument_names(cls: type) -> frozenset[str] | None:
             continue
         own, takes_more = parameters(init)
         names.update(own[1:])
+        if base.__dict__.get("_keeps_keywords", False):
+            return None
         if not takes_more:
             break
     return None if takes_more else frozenset(names)
@@ -69,6 +71,9 @@ class Configurable:
 
     _bookkeeping: ClassVar[frozenset[str]] = frozenset({"_arguments"})
     """Attributes that no step depends on. A subclass names its own; those of its bases are added."""
+
+    _keeps_keywords: ClassVar[bool] = False
+    """Whether the constructor of this very class keeps its ``**kwargs``, any, rather than hand them on to its base."""
 
     _part_of_steps: ClassVar[bool] = True
     """Whether a step may depend on the attributes of such objects at all."""
@@ -125,6 +130,9 @@ class Configurable:
             if rest not in kinds.values():
                 break
             args, kwargs = (), next(value for name, value in bound.arguments.items() if kinds[name] is rest)
+            if base.__dict__.get("_keeps_keywords", False):
+                config.update((name, value) for name, value in kwargs.items() if name not in config)
+                break
         if config.get("name", "") is None:
             config["name"] = getattr(self, "name", None)
         return config

@@ -93,6 +93,11 @@ def compute_dtype(name: str) -> str:
     return _DTYPES[name][0]
 
 
+def at_least_float32(dtype: str) -> str:
+    """Return the dtype of a loss of outputs in this dtype."""
+    return "float32" if dtype in HALF else dtype
+
+
 def variable_dtype(name: str) -> str:
     """Return in which dtype a policy keeps weights."""
     return _DTYPES[name][1]

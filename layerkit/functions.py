@@ -29,9 +29,9 @@ def takes_backend(function: Any) -> bool:
     return hasattr(function, "__code__") and parameters(function)[0][:1] == ("xp",)
 
 
-def call_function(function: Callable[..., Any], xp: Backend, *arrays: Any) -> Any:
+def call_function(function: Callable[..., Any], xp: Backend, *arrays: Any, **options: Any) -> Any:
     """Call a user's function of arrays, with the backend in front if it wants it."""
-    return function(xp, *arrays) if takes_backend(function) else function(*arrays)
+    return function(xp, *arrays, **options) if takes_backend(function) else function(*arrays, **options)
 
 
 def function_of(
@@ -39,7 +39,8 @@ def function_of(
 ) -> Callable[..., Any]:
     """Return the function ``name(*arrays, **defaults)``, which calls ``run(cls(**options), xp, *arrays)``.
 
-    Its attribute `made_from` makes the object, so that the function is accepted wherever the class is.
+    Its attribute `made_from` makes the object, with other options if it is given some, so that the function is accepted
+    wherever the class is.
     """
     order = (*arrays, *defaults)
 
@@ -60,5 +61,5 @@ def function_of(
     function.__name__ = function.__qualname__ = name
     function.__module__ = run.__module__  # where it will be found by its name, when it is unpickled
     function.__doc__ = f"{cls.__doc__}\n\n    As a function of: {', '.join(order)}; defaults: {defaults or 'none'}."
-    function.made_from = lambda: cls(**defaults)  # type: ignore[attr-defined]
+    function.made_from = lambda **options: cls(**{**defaults, **options})  # type: ignore[attr-defined]
     return function

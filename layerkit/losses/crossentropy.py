@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerkit.checks import check_flag, check_fraction, check_number, check_one_axis, check_positive
 from layerkit.errors import ArgumentError
-from layerkit.losses.loss import EPSILON, Loss, Shape
+from layerkit.losses.loss import EPSILON, Shape, StandardLoss
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 
-class Crossentropy(Loss):
+class Crossentropy(StandardLoss):
     """Base of the three losses below.
 
     Args:
@@ -22,6 +22,7 @@ class Crossentropy(Loss):
         axis: the axis of classes.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class Crossentropy(Loss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.from_logits = check_flag(type(self).__name__, from_logits=from_logits)
         self.axis = check_one_axis(type(self).__name__, axis=axis)
 
@@ -50,6 +52,7 @@ class BinaryCrossentropy(Crossentropy):
         axis: the axis of which the mean is taken.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
 
     Shapes:
         y_true, y_pred: (batch, ..., n). values: (batch, ...).
@@ -67,8 +70,9 @@ class BinaryCrossentropy(Crossentropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name, dtype=dtype)
         self.label_smoothing = check_fraction(type(self).__name__, label_smoothing=label_smoothing)
 
     @override
@@ -104,6 +108,7 @@ class CategoricalCrossentropy(Crossentropy):
         axis: the axis of classes.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
 
     Shapes:
         y_true, y_pred: (batch, ..., C). values: (batch, ...).
@@ -121,8 +126,9 @@ class CategoricalCrossentropy(Crossentropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name, dtype=dtype)
         self.label_smoothing = check_fraction(type(self).__name__, label_smoothing=label_smoothing)
 
     @override
@@ -146,6 +152,7 @@ class SparseCategoricalCrossentropy(Crossentropy):
         axis: the axis of classes: the last.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
 
     Shapes:
         y_true: (batch, ...), integers from 0 to C - 1. y_pred: (batch, ..., C). values: (batch, ...).
@@ -160,8 +167,9 @@ class SparseCategoricalCrossentropy(Crossentropy):
         reduction: str | None = "sum_over_batch_size",
         axis: int = -1,
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name, dtype=dtype)
         if axis != -1:
             raise ArgumentError(
                 f"SparseCategoricalCrossentropy: the classes must be on the last axis. Received: axis={axis}"
@@ -190,7 +198,7 @@ class SparseCategoricalCrossentropy(Crossentropy):
         return _categorical_grad(xp, saved, dvalues, -1, from_logits=self.from_logits)
 
 
-class CategoricalGeneralizedCrossEntropy(Loss):
+class CategoricalGeneralizedCrossEntropy(StandardLoss):
     """``v = (1 - p[t]^q) / q`` for targets t that are class indices, and probabilities p (Zhang and Sabuncu, 2018).
 
     It lies between crossentropy (q near 0) and the absolute error (q near 1), which wrong labels mislead less.
@@ -200,6 +208,7 @@ class CategoricalGeneralizedCrossEntropy(Loss):
         q: above 0 and below 1.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
 
     Shapes:
         y_true: (batch, ...), integers from 0 to C - 1. y_pred: (batch, ..., C). values: (batch, ...).
@@ -210,8 +219,14 @@ class CategoricalGeneralizedCrossEntropy(Loss):
 
     labels: ClassVar[bool] = True
 
-    def __init__(self, q: float = 0.5, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
-        super().__init__(reduction, name)
+    def __init__(
+        self,
+        q: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
         owner = type(self).__name__
         self.q = check_positive(owner, q=check_fraction(owner, below_1=True, q=q))
 

@@ -26,6 +26,7 @@ class FocalCrossentropy(Crossentropy):
         axis: see `Crossentropy`.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
     """
 
     target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
@@ -40,8 +41,9 @@ class FocalCrossentropy(Crossentropy):
         axis: int,
         reduction: str | None,
         name: str | None,
+        dtype: Any,
     ) -> None:
-        super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, axis=axis, reduction=reduction, name=name, dtype=dtype)
         owner = type(self).__name__
         self.alpha = alpha
         self.gamma = check_at_least(owner, 0, gamma=gamma)
@@ -63,6 +65,7 @@ class BinaryFocalCrossentropy(FocalCrossentropy):
         axis: the axis of which the mean is taken.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
 
     Shapes:
         y_true, y_pred: (batch, ..., n). values: (batch, ...).
@@ -81,6 +84,7 @@ class BinaryFocalCrossentropy(FocalCrossentropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
             alpha=check_fraction("BinaryFocalCrossentropy", alpha=alpha),
@@ -90,6 +94,7 @@ class BinaryFocalCrossentropy(FocalCrossentropy):
             axis=axis,
             reduction=reduction,
             name=name,
+            dtype=dtype,
         )
         owner = "BinaryFocalCrossentropy"
         self.apply_class_balancing = check_flag(owner, apply_class_balancing=apply_class_balancing)
@@ -119,6 +124,7 @@ class CategoricalFocalCrossentropy(FocalCrossentropy):
         axis: the axis of classes.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
 
     Shapes:
         y_true, y_pred: (batch, ..., C). values: (batch, ...).
@@ -136,6 +142,7 @@ class CategoricalFocalCrossentropy(FocalCrossentropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
         for weight in alpha if isinstance(alpha, (list, tuple)) else [alpha]:
             check_at_least("CategoricalFocalCrossentropy", 0, alpha=weight)
@@ -147,6 +154,7 @@ class CategoricalFocalCrossentropy(FocalCrossentropy):
             axis=axis,
             reduction=reduction,
             name=name,
+            dtype=dtype,
         )
 
     @override

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from layerkit import program
 from layerkit.checks import check_name
 from layerkit.configurable import Configurable
+from layerkit.dtype_policies import at_least_float32, compute_dtype, policy_name
 from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
 from layerkit.functions import as_float, call_function
 from layerkit.names import snake_case
@@ -40,11 +41,13 @@ class Loss(Configurable):
     ``Σ v w / Σ w``, "none" (or None) ``v w``.
 
     Args:
-        reduction: one of these names.
         name: by default the class's name in snake case.
+        reduction: one of these names.
+        dtype: in which the loss is computed, "float32" or "float64", or a policy. What is narrower counts as float32,
+            in which a loss is computed at least. None is the dtype of the predictions.
 
     Raises:
-        ArgumentError: `reduction` is no such name.
+        ArgumentError: `reduction` or `dtype` is no such name.
     """
 
     labels: ClassVar[bool] = False
@@ -53,10 +56,14 @@ class Loss(Configurable):
     target_range: ClassVar[tuple[float, float] | None] = None
     """Smallest and largest target that has a meaning."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
+    def __init__(
+        self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None
+    ) -> None:
+        owner = type(self).__name__
         reduction = "none" if reduction is None else reduction
-        self.reduction: str = check_name(type(self).__name__, REDUCTIONS, reduction=reduction)
-        self.name = name or snake_case(type(self).__name__)
+        self.reduction: str = check_name(owner, REDUCTIONS, reduction=reduction)
+        self.name = name or snake_case(owner)
+        self.dtype = None if dtype is None else at_least_float32(compute_dtype(policy_name(dtype, owner)))
 
     # What a subclass gives.
 
@@ -178,7 +185,13 @@ class Loss(Configurable):
     def values(self, xp: Backend, y_true: Any, y_pred: Any) -> Array:
         """Return one value for each sample, of arrays or lists; shapes are checked."""
         y_pred = as_float(xp, y_pred)
-        return self.call(xp, self.aligned(xp, y_true, y_pred), y_pred)
+        return self.call(xp, *self.in_dtype(xp, self.aligned(xp, y_true, y_pred), y_pred))
+
+    def in_dtype(self, xp: Backend, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+        """Return targets and predictions in the dtype in which the loss is computed; class indices stay integers."""
+        if self.dtype is None or y_pred.dtype == (dtype := getattr(xp, self.dtype)):
+            return y_true, y_pred
+        return (y_true if self.labels else xp.astype(y_true, dtype)), xp.astype(y_pred, dtype)
 
     def aligned(self, xp: Backend, y_true: Any, y_pred: Array) -> Array:
         """Return targets, an array or lists, as `call` takes them for these predictions."""
@@ -198,7 +211,7 @@ class Loss(Configurable):
         """
         xp = backend_of(y_true, y_pred, sample_weight) or backend()
         y_pred = as_float(xp, y_pred)
-        y_true = self.aligned(xp, y_true, y_pred)
+        y_true, y_pred = self.in_dtype(xp, self.aligned(xp, y_true, y_pred), y_pred)
         with xp.on_device():
             values = self.call(xp, y_true, y_pred)
             if sample_weight is not None:
@@ -206,7 +219,16 @@ class Loss(Configurable):
             return self.reduce(xp, y_true, values, sample_weight, None if mask is None else xp.asarray(mask))[0]
 
 
-class FunctionLoss(Loss):
+class StandardLoss(Loss):
+    """Base of the losses that are here: as in Keras, their reduction comes before their name."""
+
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+class FunctionLoss(StandardLoss):
     """A loss made from a function ``f(y_true, y_pred)`` of arrays of the backend, which returns one value a sample.
 
     Written ``f(xp, y_true, y_pred)``, it receives the backend, for its words.
@@ -218,8 +240,9 @@ class FunctionLoss(Loss):
         function: Callable[..., Any],
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name or getattr(function, "__name__", "loss"))
+        super().__init__(reduction, name or getattr(function, "__name__", "loss"), dtype)
         self.function = function
 
     @override
@@ -228,17 +251,20 @@ class FunctionLoss(Loss):
 
 
 def spread(xp: Backend, sample_weight: Array, values: Array, name: str = "sample_weight") -> Array:
-    """Return sample weights with the shape of values: a weight a row is repeated along the inner axes.
+    """Return sample weights with the shape of values.
+
+    A weight a row is repeated along the inner axes, as is one along an inner axis of length 1, and a single number
+    along all.
 
     Raises:
         ShapeError: the weights have another number of rows, or another shape, or there is one value for all rows.
     """
-    shape, wanted = tuple(sample_weight.shape), tuple(values.shape)
+    wanted = tuple(values.shape)
+    sample_weight = squeezed(xp, sample_weight, max(1, len(wanted)))
+    shape = tuple(sample_weight.shape)
     if shape == wanted:
         return sample_weight
-    if shape == (*wanted, 1):
-        return xp.reshape(sample_weight, wanted)
-    if shape and len(shape) <= len(wanted) and shape == wanted[: len(shape)]:
+    if reaches(shape, wanted):
         inner = (1,) * (len(wanted) - len(shape))
         return xp.broadcast_to(xp.reshape(sample_weight, (*shape, *inner)), wanted)
     if not wanted:
@@ -249,6 +275,23 @@ def spread(xp: Backend, sample_weight: Array, values: Array, name: str = "sample
     raise ShapeError(
         f"{name}: there must be one weight for each sample, or for each value, {wanted}. Received: shape {shape}"
     )
+
+
+def squeezed(xp: Backend, sample_weight: Array, axes: int) -> Array:
+    """Return sample weights without those axes of length 1 at their end by which they have more than so many axes."""
+    shape = tuple(sample_weight.shape)
+    while len(shape) > axes and shape[-1] == 1:
+        shape = shape[:-1]
+    return sample_weight if len(shape) == sample_weight.ndim else xp.reshape(sample_weight, shape)
+
+
+def reaches(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Tell whether weights of a shape say how much each value counts, of values of another shape.
+
+    Rows are never repeated: one weight in a list is taken for one row.
+    """
+    inner = zip(shape[1:], wanted[1:], strict=False)
+    return len(shape) <= len(wanted) and shape[:1] == wanted[: len(shape[:1])] and all(n in (1, m) for n, m in inner)
 
 
 def masked_weights(xp: Backend, mask: Array | None, sample_weight: Array | None) -> Array | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from layerkit.losses.loss import Loss
+from layerkit.losses.loss import StandardLoss
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 
-class Margin(Loss):
+class Margin(StandardLoss):
     """Base of the two losses below, whose targets t are -1 or 1; a batch of 0 and 1 alone is turned into these."""
 
     target_range: ClassVar[tuple[float, float] | None] = (-1.0, 1.0)
@@ -63,7 +63,7 @@ class SquaredHinge(Margin):
         return xp.expand_dims(dvalues * (-2.0 / t.shape[-1]), axis=-1) * short * t
 
 
-class CategoricalHinge(Loss):
+class CategoricalHinge(StandardLoss):
     """``v = max(1 + max((1 - t) y) - Σ t y, 0)`` over the last axis, for one-hot targets t.
 
     The class that is right must score higher than every other, by at least 1. The derivative is found.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from layerkit.losses.loss import EPSILON, Loss
+from layerkit.losses.loss import EPSILON, StandardLoss
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 
-class KLDivergence(Loss):
+class KLDivergence(StandardLoss):
     """Kullback-Leibler divergence, ``v = Σ t log(t / p)`` over the last axis, for distributions t and p.
 
     Both are kept from 1e-7 to 1, as in Keras. ``dp = -dv t / p``, and 0 where p was kept (Kullback and Leibler, 1951).
@@ -33,7 +33,7 @@ class KLDivergence(Loss):
         return xp.where(p == y_pred, -xp.expand_dims(dvalues, axis=-1) * t / p, 0.0)
 
 
-class Poisson(Loss):
+class Poisson(StandardLoss):
     """``v = mean(y - t log(y + 1e-7))`` over the last axis of length n, for counts t and their expected number y.
 
     It is minus the logarithm of the Poisson likelihood, without the term that depends on t alone.

@@ -6,14 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from layerkit.checks import check_positive
-from layerkit.losses.loss import EPSILON, Loss
+from layerkit.losses.loss import EPSILON, StandardLoss
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 
-class MeanSquaredError(Loss):
+class MeanSquaredError(StandardLoss):
     """``v = mean((y_pred - y_true)²)`` over the last axis of length n; ``dy_pred = dv 2 (y_pred - y_true) / n``.
 
     Shapes:
@@ -34,7 +34,7 @@ class MeanSquaredError(Loss):
         return y_pred - y_true
 
 
-class MeanAbsoluteError(Loss):
+class MeanAbsoluteError(StandardLoss):
     """``v = mean(|y_pred - y_true|)`` over the last axis of length n; ``dy_pred = dv sign(y_pred - y_true) / n``.
 
     Shapes:
@@ -51,7 +51,7 @@ class MeanAbsoluteError(Loss):
         return xp.expand_dims(dvalues / saved.shape[-1], axis=-1) * xp.sign(saved)
 
 
-class Huber(Loss):
+class Huber(StandardLoss):
     """Quadratic near 0, linear beyond `delta` (Huber, 1964): the mean over the last axis, with e = y_pred - y_true, of
 
     ``e² / 2`` where |e| ≤ delta, and ``delta |e| - delta² / 2`` elsewhere. The derivative is e, clipped to ±delta.
@@ -60,15 +60,20 @@ class Huber(Loss):
         delta: above 0.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
 
     Raises:
         ArgumentError: `delta` is not above 0.
     """  # noqa: D415 - the sentence ends with its formula
 
     def __init__(
-        self, delta: float = 1.0, reduction: str | None = "sum_over_batch_size", name: str | None = "huber_loss"
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "huber_loss",
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.delta = check_positive("Huber", delta=delta)
 
     @override
@@ -83,7 +88,7 @@ class Huber(Loss):
         return xp.expand_dims(dvalues / saved.shape[-1], axis=-1) * saved
 
 
-class MeanAbsolutePercentageError(Loss):
+class MeanAbsolutePercentageError(StandardLoss):
     """``v = 100 mean(|y_pred - y_true| / s)`` over the last axis of length n, with ``s = max(|y_true|, 1e-7)``.
 
     ``dy_pred = dv 100 / n sign(y_pred - y_true) / s``.
@@ -104,7 +109,7 @@ class MeanAbsolutePercentageError(Loss):
         return scale * xp.sign(share) / xp.maximum(xp.abs(y_true), EPSILON)
 
 
-class MeanSquaredLogarithmicError(Loss):
+class MeanSquaredLogarithmicError(StandardLoss):
     """``v = mean(e²)`` over the last axis of length n, with ``e = log(1 + p) - log(1 + t)``.
 
     p and t are y_pred and y_true, kept from falling below 1e-7. ``dp = dv 2 / n e / (1 + p)``, and 0 where p was kept.
@@ -129,7 +134,7 @@ class MeanSquaredLogarithmicError(Loss):
         return xp.where(y_pred > EPSILON, scale * error / (1.0 + xp.maximum(y_pred, EPSILON)), 0.0)
 
 
-class LogCosh(Loss):
+class LogCosh(StandardLoss):
     """``v = mean(log cosh e)`` over the last axis of length n, with e = y_pred - y_true; ``dy_pred = dv tanh(e) / n``.
 
     It is about ``e² / 2`` near 0, and ``|e| - log 2`` far from it. Computed so that neither end loses digits.

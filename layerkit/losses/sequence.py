@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from layerkit.errors import ShapeError
-from layerkit.losses.loss import Loss, Shape
+from layerkit.losses.loss import Shape, StandardLoss
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NEVER = -1e5
 
 
-class CTC(Loss):
+class CTC(StandardLoss):
     """Connectionist temporal classification: ``v = -log p(labels)``, over all ways to spread labels over the steps.
 
     A way names a class at each step: the labels in their order, each once or several times in a row, and between them

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from layerkit.checks import check_flag, check_number, check_one_axis, check_positive
 from layerkit.errors import ShapeError
-from layerkit.losses.loss import EPSILON, Loss, Shape
+from layerkit.losses.loss import EPSILON, Shape, StandardLoss
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from layerkit.xp.backend import Array, Backend
 
 
-class CosineSimilarity(Loss):
+class CosineSimilarity(StandardLoss):
     """``v = -Σ (t / |t|) (y / |y|)`` along an axis: -1 for equal directions, 1 for opposite ones, 0 for a zero vector.
 
     With ``ŷ = y / |y|`` and t̂ likewise, ``dy = -dv (t̂ - ŷ Σ t̂ ŷ) / |y|``. Norms are taken to be at least 1e-7.
@@ -22,13 +22,16 @@ class CosineSimilarity(Loss):
         axis: along which the vectors lie.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
 
     Shapes:
         y_true, y_pred: (batch, ..., n). values: (batch, ...).
     """
 
-    def __init__(self, axis: int = -1, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
-        super().__init__(reduction, name)
+    def __init__(
+        self, axis: int = -1, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+    ) -> None:
+        super().__init__(reduction, name, dtype)
         self.axis = check_one_axis("CosineSimilarity", axis=axis)
 
     @override
@@ -52,7 +55,7 @@ def unit(xp: Backend, x: Array, axis: int) -> tuple[Array, Array]:
     return x / size, size
 
 
-class Circle(Loss):
+class Circle(StandardLoss):
     """Circle loss: rows of one class are to be near each other, and far from those of others (Sun et al., CVPR 2020).
 
     With the distances ``d = max(1 - y yᵀ, 0)`` between rows of length 1, and margin m, a row has the value
@@ -66,6 +69,7 @@ class Circle(Loss):
         remove_diagonal: whether a row is left out of its own first sum.
         reduction: see `Loss`.
         name: see `Loss`.
+        dtype: see `Loss`.
 
     Shapes:
         y_true: (batch,), the number of each row's class. y_pred: (batch, n), rows of length 1. values: (batch,).
@@ -81,8 +85,9 @@ class Circle(Loss):
         remove_diagonal: bool = True,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.gamma = check_positive("Circle", gamma=gamma)
         self.margin = check_number("Circle", margin=margin)
         self.remove_diagonal = check_flag("Circle", remove_diagonal=remove_diagonal)

@@ -69,7 +69,8 @@ class AUC(ConfusionMetric):
             listed = sorted(as_thresholds("AUC", thresholds))
         self.curve = check_name("AUC", ("ROC", "PR", "PRGAIN", "roc", "pr", "prgain"), curve=curve).upper()
         methods = ("interpolation", "majoring", "minoring")
-        self.summation_method = check_name("AUC", methods, summation_method=summation_method)
+        small = {method.capitalize(): method for method in methods}.get(str(summation_method), summation_method)
+        self.summation_method = check_name("AUC", methods, summation_method=small)
         self.multi_label = check_flag("AUC", multi_label=multi_label)
         self.from_logits = check_flag("AUC", from_logits=from_logits)
         self.label_weights = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerkit.errors import ShapeError
 from layerkit.functions import call_function
-from layerkit.losses.loss import Loss, spread
+from layerkit.losses.loss import Loss, reaches, spread, squeezed
 from layerkit.metrics.metric import Metric
 from layerkit.overriding import override
 
@@ -50,20 +50,18 @@ class MeanMetric(Metric):
             if inner > 1:
                 total = total / inner
         else:
+            sample_weight = squeezed(xp, sample_weight, max(1, len(shape)))
             weight_shape = tuple(sample_weight.shape)
-            if len(weight_shape) == len(shape) + 1 and weight_shape[-1] == 1:
-                sample_weight = xp.reshape(sample_weight, weight_shape[:-1])
-                weight_shape = weight_shape[:-1]
-            if weight_shape != shape[: len(weight_shape)]:
+            if not reaches(weight_shape, shape):
                 raise ShapeError(
                     f"{self.name}: there must be one weight for each sample, or for each value, {shape}. "
                     f"Received: weights of shape {weight_shape}"
                 )
             if len(weight_shape) < len(shape):
                 values = xp.mean(values, axis=tuple(range(len(weight_shape), len(shape))))
-            inner = math.prod(weight_shape[1:])
-            total = xp.sum(values * xp.astype(sample_weight, values.dtype)) / inner
-            count = xp.sum(xp.astype(sample_weight, xp.float64)) / inner
+            weighted = values * xp.astype(sample_weight, values.dtype)
+            total = xp.sum(weighted) / math.prod(tuple(values.shape)[1:])
+            count = xp.sum(xp.astype(sample_weight, xp.float64)) / math.prod(weight_shape[1:])
         xp.assign_add(self.total, xp.astype(total, xp.float64))
         xp.assign_add(self.count, count)
 
@@ -117,13 +115,19 @@ class MeanMetricWrapper(MeanMetric):
         fn: a function ``f(y_true, y_pred)`` or ``f(xp, y_true, y_pred)`` of arrays of the backend, or a `Loss`.
         name: the key in History.
         dtype: see `Metric`.
+        options: what else the function is given, by name: ``MeanMetricWrapper(losses.huber, delta=0.5)``.
     """
 
-    def __init__(self, fn: Callable[..., Any] | Loss, name: str | None = None, dtype: str | None = None) -> None:
+    _keeps_keywords: ClassVar[bool] = True
+
+    def __init__(
+        self, fn: Callable[..., Any] | Loss, name: str | None = None, dtype: str | None = None, **options: Any
+    ) -> None:
         super().__init__(name or getattr(fn, "name", None) or getattr(fn, "__name__", "metric"), dtype)
         make = getattr(fn, "made_from", None)
-        made = make() if make else fn
+        made = make(**options) if make else fn
         self.fn: Any = made if isinstance(made, Loss) else fn
+        self.options = options
 
     @override
     def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
@@ -141,4 +145,4 @@ class MeanMetricWrapper(MeanMetric):
         """Return one value for each sample."""
         if isinstance(self.fn, Loss):
             return self.fn.values(xp, y_true, y_pred)
-        return call_function(self.fn, xp, y_true, y_pred)
+        return call_function(self.fn, xp, y_true, y_pred, **self.options)

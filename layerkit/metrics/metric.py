@@ -98,14 +98,18 @@ class Metric(HoldsState, Configurable):
         """The totals."""
         return list(self._variables)
 
-    def update_state(self, *operands: Any, sample_weight: Any = None) -> None:
-        """Add a batch: ``update_state(y_true, y_pred, sample_weight=None)``, arrays or lists of any backend."""
+    def update_state(self, *operands: Any, sample_weight: Any = None, **named: Any) -> None:
+        """Add a batch: ``update_state(y_true, y_pred, sample_weight=None)``, arrays or lists of any backend.
+
+        Raises:
+            ArgumentError: one of the arrays is missing, or there is none of such a name.
+        """
         if len(operands) == len(self.operands) + 1:
             *operands, sample_weight = operands  # type: ignore[assignment]
-        if len(operands) != len(self.operands):
-            raise ArgumentError(
-                f"{self.name}: update_state takes {', '.join(self.operands)}. Received: {len(operands)} arrays"
-            )
+        operands = (*operands, *(named.pop(name) for name in self.operands[len(operands) :] if name in named))
+        if named or len(operands) != len(self.operands):
+            received = f"{min(named)}=" if named else f"{len(operands)} arrays"
+            raise ArgumentError(f"{self.name}: update_state takes {', '.join(self.operands)}. Received: {received}")
         xp = backend_of(*operands, sample_weight) or self.xp
         self.to(xp)
         arrays = [
@@ -138,9 +142,9 @@ class Metric(HoldsState, Configurable):
         for variable in self._variables:
             assign(variable.value, 0)
 
-    def __call__(self, *operands: Any, sample_weight: Any = None) -> Any:
+    def __call__(self, *operands: Any, sample_weight: Any = None, **named: Any) -> Any:
         """Add a batch and return the number so far."""
-        self.update_state(*operands, sample_weight=sample_weight)
+        self.update_state(*operands, sample_weight=sample_weight, **named)
         return self.result()
 
     def to(self, xp: str | Backend) -> Self:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit import optimizers
 from layerkit.checks import check_flag, check_name
-from layerkit.dtype_policies import HALF
+from layerkit.dtype_policies import at_least_float32
 from layerkit.errors import ArgumentError, NotReadyError
 from layerkit.layers.layer import Layer, LayerArguments
 from layerkit.nested import is_nest
@@ -159,7 +159,7 @@ class Compiled(Layer):
     @property
     def loss_dtype(self) -> str:
         """The dtype of the loss, of targets, and of outputs where they are compared with them: float32 at least."""
-        return "float32" if self.compute_dtype in HALF else self.compute_dtype
+        return at_least_float32(self.compute_dtype)
 
     @property
     def inference(self) -> Inference:

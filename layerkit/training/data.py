@@ -223,7 +223,7 @@ class Rules:
     def _weight(self, value: Any, x: Any, output: Shape, name: str) -> Any:
         """Return the sample weights of one output."""
         weights = self._read(value, name)
-        if weights.ndim > 1 and weights.shape[-1] == 1:
+        while weights.ndim > 1 and weights.shape[-1] == 1:
             weights = weights[..., 0]
         # The loss of an output (batch, steps, units) has a value for each step.
         rows = x.shape[0]

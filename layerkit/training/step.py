@@ -473,7 +473,7 @@ class Step:
             if loss is not None:
                 try:
                     with inference():
-                        values, _ = loss.forward(xp, y, y_pred)
+                        values, _ = loss.forward(xp, *loss.in_dtype(xp, y, y_pred))
                     one, _ = loss.reduce(xp, y, values, weight, own)
                 except Exception as error:
                     say_where(error, loss, "the loss", y_true=y, y_pred=y_pred)
@@ -587,7 +587,7 @@ def _loss_and_gradient(
     """Return the loss of an output, and the derivatives of its share in the whole: by y_pred, and by its values."""
     loss: Any = objective.loss
     try:
-        values, saved = loss.forward(xp, y, y_pred)
+        values, saved = loss.forward(xp, *loss.in_dtype(xp, y, y_pred))
         one, dvalues = loss.reduce(xp, y, values, weight, mask)
         dvalues = dvalues if objective.weight is None else dvalues * objective.weight
         dy = loss.backward(xp, saved, dvalues)

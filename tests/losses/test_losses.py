@@ -10,8 +10,10 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
-from layerkit import losses
+from layerkit import Sequential, losses
+from layerkit.dtype_policies import DTypePolicy
 from layerkit.errors import ArgumentError, ContractError, GradientMismatch, MixedBackendsError, ShapeError
+from layerkit.layers import Dense
 from layerkit.losses import (
     CTC,
     BinaryCrossentropy,
@@ -37,6 +39,7 @@ from layerkit.losses import (
     SquaredHinge,
     Tversky,
 )
+from layerkit.optimizers import SGD
 from layerkit.testing import check_loss
 from layerkit.xp import backend
 
@@ -469,6 +472,11 @@ def test_a_sample_weight_is_one_a_row_or_one_a_value(xp):
         ([1.0, 3.0], 2.0),
         ([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], 3.5),
         ([[[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]]], 3.5),
+        ([[1.0], [3.0]], 2.0),  # as Keras spreads it
+        ([[[1.0]], [[3.0]]], 2.0),
+        ([[[[1.0]]], [[[3.0]]]], 2.0),
+        (2.5, 2.5),
+        (0.0, 0.0),
     ):
         assert float(xp.to_numpy(MeanSquaredError()(y_true, y_pred, xp.asarray(weights)))) == expected
     with pytest.raises(ShapeError) as caught:
@@ -476,6 +484,11 @@ def test_a_sample_weight_is_one_a_row_or_one_a_value(xp):
     assert str(caught.value) == (
         "sample_weight: there must be one weight for each sample, or for each value, (2, 3). Received: shape (3,)"
     )
+
+
+def test_one_weight_in_a_list_is_not_that_of_several_rows(xp):
+    with pytest.raises(ShapeError):
+        MeanSquaredError()(xp.zeros((2, 1)), xp.ones((2, 1)), xp.asarray([2.0]))
 
 
 def test_a_loss_of_a_whole_batch_takes_no_weights(xp):
@@ -506,6 +519,54 @@ def test_names_find_their_classes():
         losses.get("mean_square_error")
 
 
+@pytest.mark.parametrize("cls", losses.NAMES.classes, ids=lambda cls: cls.__name__)
+def test_reduction_name_and_dtype_may_be_given_by_place(cls):
+    """In the order that Keras has, behind what a loss takes by itself."""
+    order = list(inspect.signature(cls).parameters)
+    assert [name for name in order if name in ("reduction", "name", "dtype")] == ["reduction", "name", "dtype"]
+    assert order[-1] == "dtype"
+    loss = cls(reduction="sum", name="own", dtype="float64")
+    assert (loss.reduction, loss.name, loss.dtype) == ("sum", "own", "float64")
+
+
+def test_the_base_takes_its_name_first_as_keras_has_it():
+    loss = Loss("own", "sum", "float32")
+    assert (loss.name, loss.reduction, loss.dtype) == ("own", "sum", "float32")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept", "computed"),
+    [
+        (None, None, "float32"),
+        ("float32", "float32", "float32"),
+        (np.float64, "float64", "float64"),
+        (DTypePolicy("mixed_float16"), "float32", "float32"),
+    ],
+)
+def test_a_dtype_says_in_which_a_loss_is_computed(xp, dtype, kept, computed):
+    loss = MeanSquaredError(dtype=dtype)
+    assert loss.dtype == kept
+    y_true, y_pred = xp.zeros((2, 1), dtype=xp.float32), xp.full((2, 1), 0.1, dtype=xp.float32)
+    for found in (loss(y_true, y_pred), loss.values(xp, y_true, y_pred)):
+        assert found.dtype == getattr(xp, computed)
+    exact = np.float32(0.1).astype(computed) ** 2  # 0.1 has 24 bits in float32: its square needs more
+    assert float(xp.to_numpy(loss(y_true, y_pred))) == exact
+
+
+@pytest.mark.parametrize(("width", "loss"), [(1, MeanSquaredError), (3, SparseCategoricalCrossentropy)])
+def test_a_model_of_another_dtype_trains_with_it(width, loss):
+    """A loss in float64 of a model in float32, and the reverse, lose only what float32 does."""
+    x, y = RANDOM.uniform(size=(20, 4)), RANDOM.integers(0, 3, 20)
+    found = []
+    for of_model, of_loss in (("float32", None), ("float32", "float64"), ("float64", "float32")):
+        model = Sequential([Dense(width, "softmax" if width > 1 else None)], seed=0, dtype=of_model)
+        model.compile(SGD(0.1), loss(dtype=of_loss))
+        history = model.fit(x, y, epochs=3, batch_size=5, verbose=0)
+        found.append([*history.history["loss"], model.evaluate(x, y, verbose=0), model.test_on_batch(x, y)])
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert found[2] == pytest.approx(found[0], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -514,6 +575,7 @@ def test_names_find_their_classes():
          r"label_smoothing=1\.5$"),
         (lambda: MeanSquaredError(reduction="avg"), r"^MeanSquaredError: reduction must be one of .*Received: "
          r"(reduction=)?'avg'"),
+        (lambda: MeanSquaredError(dtype="int8"), r"^MeanSquaredError: dtype must be one of .* Received: dtype='int8'$"),
         (lambda: SparseCategoricalCrossentropy(axis=1), r"^SparseCategoricalCrossentropy: .* Received: axis=1$"),
         (lambda: losses.mean_squared_error([1.0]), r"^mean_squared_error: the arguments are y_true, y_pred\. "
          r"Received: no y_pred\.$"),

@@ -98,6 +98,90 @@ def test_weights_may_be_one_for_each_value():
     assert metric.result() == pytest.approx(np.average(values, weights=weights), rel=1e-14)
 
 
+def test_one_weight_may_be_that_of_all_samples(xp):
+    """Weights of 2 count as 2 samples, as in Keras: the batch that follows counts half as much."""
+    metric, total = Mean().to(xp), metrics.Sum().to(xp)
+    for each in (metric, total):
+        each.update_state(xp.asarray([1.0, 3.0]), sample_weight=2.0)
+        each.update_state(xp.asarray([8.0]))
+    assert (metric.result(), total.result()) == ((2 * 2 + 8) / (2 + 1), (1 + 3) * 2 + 8)
+    count = metrics.TruePositives().to(xp)
+    # Keras's own test: of four rows of two flags, two are true and found.
+    found = xp.asarray([[0.9, 0.2], [0.8, 0.4], [0.6, 0.7], [0.1, 0.5]])
+    assert count([[0, 1], [1, 0], [0, 0], [1, 1]], found, sample_weight=37.0) == 37.0
+
+
+def test_a_weight_is_spread_along_an_axis_of_length_1(xp):
+    metric, flags = Mean().to(xp), metrics.FalseNegatives(thresholds=[0.15, 0.5]).to(xp)
+    values = np.array([[1.0, 3.0], [5.0, 7.0]])
+    assert metric(xp.asarray(values), sample_weight=[[1.0], [3.0]]) == np.average([2.0, 6.0], weights=[1.0, 3.0])
+    found = xp.asarray([[0.9, 0.2], [0.8, 0.4], [0.6, 0.7], [0.1, 0.5]])
+    # Missed below 0.15 is 0.1, of weight 4; below 0.5 also 0.2, of weight 3, and 0.5 itself, of weight 4. Keras has it.
+    flags.update_state([[0, 1], [1, 0], [0, 0], [1, 1]], found, sample_weight=[[3.0], [5.0], [7.0], [4.0]])
+    assert flags.result().tolist() == [4.0, 11.0]
+
+
+@pytest.mark.parametrize("call", [MeanSquaredError.__call__, MeanSquaredError.update_state])
+def test_arrays_may_be_given_by_name(call):
+    metric, mean = MeanSquaredError(), Mean()
+    call(metric, y_pred=Y_PRED, y_true=Y_TRUE, sample_weight=WEIGHTS)
+    call(metric, Y_TRUE, y_pred=Y_PRED)
+    both = np.mean((Y_TRUE - Y_PRED) ** 2, axis=-1)
+    assert metric.result() == pytest.approx(np.average([*both, *both], weights=[*WEIGHTS, *np.ones(6)]), rel=1e-14)
+    mean.update_state(values=[1.0, 2.0])
+    assert mean.result() == 1.5
+
+
+@pytest.mark.parametrize(
+    ("arrays", "named", "received"),
+    [
+        ((1.0,), {}, "1 arrays"),
+        ((1.0, 2.0, 3.0, 4.0), {}, "4 arrays"),
+        ((1.0,), {"y_pred": 2.0, "y_fred": 3.0}, "y_fred="),
+        ((1.0, 2.0), {"y_true": 2.0}, "y_true="),
+    ],
+)
+def test_arrays_of_other_names_or_numbers_are_refused(arrays, named, received):
+    metric = MeanSquaredError()
+    with pytest.raises(ArgumentError) as caught:
+        metric.update_state(*arrays, **named)
+    assert str(caught.value) == f"mean_squared_error: update_state takes y_true, y_pred. Received: {received}"
+    assert metric.result() == 0.0
+
+
+@pytest.mark.parametrize("restored", [lambda m: type(m).from_config(m.get_config()), copy.deepcopy])
+def test_a_function_may_be_given_more(xp, restored):
+    """What Keras's wrapper hands on to its function."""
+
+    def beyond(y_true, y_pred, margin):
+        return (abs(y_true - y_pred) > margin).mean(axis=-1)
+
+    errors = np.abs(Y_TRUE - Y_PRED)
+    huber = np.where(errors <= 0.5, errors**2 / 2, 0.5 * (errors - 0.25))
+    for fn, options, expected in (
+        (losses.huber, {"delta": 0.5}, huber.mean()),
+        (beyond, {"margin": 0.5}, (errors > 0.5).mean()),
+        (metrics.binary_accuracy, {"threshold": 0.25}, ((Y_PRED > 0.25) == (Y_TRUE > 0)).mean()),
+    ):
+        metric = restored(MeanMetricWrapper(fn, "own", **options)).to("numpy" if fn is beyond else xp)
+        assert metric(Y_TRUE > 0 if fn is metrics.binary_accuracy else Y_TRUE, Y_PRED) == pytest.approx(expected)
+        assert metric.name == "own"
+
+
+def test_a_loss_is_not_given_what_it_does_not_take():
+    with pytest.raises(ArgumentError) as caught:
+        MeanMetricWrapper(losses.huber, delt=0.5)
+    assert str(caught.value) == (
+        "Huber: an argument must be one of the constructor's. Received: delt=0.5. Did you mean 'delta'?"
+    )
+
+
+@pytest.mark.parametrize("method", ["interpolation", "majoring", "minoring"])
+def test_the_ways_to_sum_an_area_may_be_capitalized(method):
+    """Keras takes both."""
+    assert metrics.AUC(summation_method=method.capitalize()).summation_method == method
+
+
 def test_totals_lose_nothing_over_many_batches():
     """0.1 in float32 is 0.100000001490116…; a total in float32 would be off by a thousandth."""
     metric = Mean()

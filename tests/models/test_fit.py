@@ -354,7 +354,7 @@ def test_a_weight_for_each_value_of_a_sequence():
     model.compile(SGD(0.0), "mse")
     model.build((None, 4, 3))
     squares = np.mean((x @ model.get_weights()[0] + model.get_weights()[1] - y) ** 2, axis=-1)
-    for given in (weights, weights[..., None]):
+    for given in (weights, weights[..., None], weights[..., None, None]):
         assert model.evaluate(x, y, sample_weight=given, verbose=0) == pytest.approx(np.mean(weights * squares))
     by_row = np.mean(weights[:, :1] * squares)
     assert model.evaluate(x, y, sample_weight=weights[:, 0], verbose=0) == pytest.approx(by_row)
