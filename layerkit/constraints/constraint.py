@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 class Constraint(Configurable):
     """A projection of a weight, applied after each update of the optimizer.
 
-    A subclass gives `call`. A plain function ``f(x)`` or ``f(xp, x)`` will do wherever a constraint is asked for.
+    A subclass gives `call`, or ``__call__(x)``, as constraints are written for Keras. A plain function ``f(x)`` or
+    ``f(xp, x)`` will do wherever a constraint is asked for.
     """
 
     def call(self, xp: Backend, x: Array) -> Array:
         """Return the projected weight, of the shape of x."""
+        if type(self).__call__ is not Constraint.__call__:
+            return self(x)
         raise ArgumentError(
             f"{type(self).__name__}: a constraint must define call(self, xp, x). Received: none. "
             f"See layerkit.constraints.NonNeg for an example."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from layerkit.descriptions import serialize
 from layerkit.initializers.constants import Constant, Identity, Ones, Zeros
 from layerkit.initializers.distributions import RandomNormal, RandomUniform, TruncatedNormal
@@ -19,20 +21,39 @@ from layerkit.initializers.scaling import (
 )
 from layerkit.names import Names
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 NAMES = Names[Initializer](
     Initializer,
     (
         *(Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Identity, LecunNormal, LecunUniform, Ones),
         *(Orthogonal, RandomNormal, RandomUniform, STFT, TruncatedNormal, VarianceScaling, Zeros),
     ),
-    {"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": RandomUniform, "stft": STFT},
-    accepted="a name, an Initializer, or a function f(shape, dtype)",
+    {
+        **{"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": RandomUniform, "stft": STFT},
+        **{"IdentityInitializer": Identity, "OrthogonalInitializer": Orthogonal, "STFTInitializer": STFT},
+    },
+    accepted="a name, an Initializer, a function f(shape, dtype), or an array",
     from_function=FunctionInitializer,
     room=__name__,
 )
 
 
-get = NAMES.get
+def get(identifier: str | Initializer | Callable[..., Any] | Any) -> Initializer | None:
+    """Return an initializer: by name, from a class, a function ``f(shape, dtype)``, or an array; or itself.
+
+    None is none: `Layer.add_weight` then takes its default.
+
+    Raises:
+        UnknownNameError: no initializer has this name.
+        ArgumentError: it is none of these.
+    """
+    if identifier is None:
+        return None
+    return Constant(identifier) if getattr(identifier, "shape", None) else NAMES.get(identifier)
+
+
 deserialize = NAMES.deserialize
 
 # Keras's further names.

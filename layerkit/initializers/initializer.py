@@ -24,7 +24,8 @@ class Initializer(Configurable):
     Values are drawn on the host, in float64, from a stream keyed by a seed and the weight's path, and then rounded to
     the weight's dtype: the same seed gives the same weights on every backend.
 
-    A subclass gives `draw`. A plain function ``f(shape, dtype)`` will do too, wherever an initializer is asked for.
+    A subclass gives `draw`, or as for Keras ``__call__(shape, dtype=None)``. A plain function ``f(shape, dtype)``
+    will do too, wherever an initializer is asked for.
 
     Args:
         seed: an integer makes every weight drawn by this initializer equal, as in Keras. None leaves it to the model.
@@ -44,6 +45,8 @@ class Initializer(Configurable):
 
     def values(self, shape: tuple[int, ...], dtype: str, seed: int, path: str) -> NDArray[Any]:
         """Return the first values of the weight at `path` in a model of this seed."""
+        if type(self).__call__ is not Initializer.__call__:  # as initializers are written for Keras
+            return _checked(self(shape, dtype=dtype), type(self).__name__, shape, path).astype(dtype)
         key = stream_key(seed, path) if self.seed is None else stream_key(self.seed, "initializer")
         random = np.random.Generator(np.random.Philox(key=np.array(key, np.uint64)))
         return _checked(self.draw(random, shape), type(self).__name__, shape, path).astype(dtype)

@@ -138,12 +138,14 @@ class LayerState(HoldsState, Configurable):
             raise ShapeError(f"{self.name}/{name}: each axis of a weight must have a known length. Received: {shape}")
         home = self.home
         kind: str = self.dtype if dtype is None else check_name(f"{self.name}/{name}", DTYPES, dtype=dtype)
-        if initializer is None:
-            initializer = "glorot_uniform" if "float" in kind else "zeros"
+        first = initializers.get(
+            ("glorot_uniform" if "float" in kind else "zeros") if initializer is None else initializer
+        )
+        assert first is not None  # noqa: S101 - only of None comes none
         path = f"{home.path}/{name}"
         awaited = awaiting.get()
         if awaited is None:
-            values = initializers.get(initializer).values(shape, kind, home.seed, path)
+            values = first.values(shape, kind, home.seed, path)
         else:
             awaited.weight(path, shape, kind)
             # Ones, where there are fractions: a layer that divides by the norm of a weight is run on them.

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 class Regularizer(Configurable):
     """A penalty on an array: a number that is added to the loss.
 
-    A subclass gives `call` alone, whose derivative is found, or `gradient` too. A plain function ``f(x)`` or
-    ``f(xp, x)`` will do wherever a regularizer is asked for.
+    A subclass gives `call` alone, whose derivative is found, or `gradient` too; ``__call__(x)``, as regularizers are
+    written for Keras, will do as well. A plain function ``f(x)`` or ``f(xp, x)`` will do wherever a regularizer is
+    asked for.
     """
 
     def call(self, xp: Backend, x: Array) -> Array:
         """Return the penalty, an array of shape ()."""
+        if type(self).__call__ is not Regularizer.__call__:
+            return self(x)
         raise ArgumentError(
             f"{type(self).__name__}: a regularizer must define call(self, xp, x). Received: none. "
             f"See layerkit.regularizers.L2 for an example."

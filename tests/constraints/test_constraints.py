@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layerkit import constraints
+from layerkit import Input, Sequential, constraints
 from layerkit.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from layerkit.constraints.norms import NormConstraint
 from layerkit.errors import ArgumentError
+from layerkit.layers import Dense
 
 TABLE = json.loads((Path(__file__).parents[1] / "tables" / "constraints.json").read_text(encoding="utf-8"))
 CASES = TABLE["cases"]
@@ -103,3 +104,23 @@ def test_bad_input_gets_a_sentence(make, sentence):
     with pytest.raises(ArgumentError) as caught:
         make()
     assert str(caught.value) == sentence
+
+
+class PositiveOfKeras(Constraint):
+    """As a constraint is written for Keras."""
+
+    def __call__(self, w):
+        return w * (w > 0)
+
+
+def test_one_written_for_keras_is_taken():
+    ours, theirs = (
+        Sequential([Input((2,)), Dense(3, kernel_constraint=constraint)], seed=0)
+        for constraint in (NonNeg(), PositiveOfKeras())
+    )
+    x = np.array([[1.0, 2.0], [-1.0, 0.5]])
+    for model in (ours, theirs):
+        model.compile("sgd", "mse")
+        model.fit(x, -np.ones((2, 3)), epochs=5, batch_size=1, shuffle=False, verbose=0)
+    assert (theirs.get_weights()[0] == 0).any()
+    np.testing.assert_array_equal(theirs.get_weights()[0], ours.get_weights()[0])

@@ -201,3 +201,26 @@ def test_bad_input_gets_a_sentence(make, error, sentence):
     with pytest.raises(error) as caught:
         make()
     assert str(caught.value) == sentence
+
+
+class TwosOfKeras(Initializer):
+    """As an initializer is written for Keras."""
+
+    def __call__(self, shape, dtype=None, **kwargs):
+        return np.full(shape, 2.0, dtype)
+
+
+def test_one_written_for_keras_is_taken():
+    np.testing.assert_array_equal(kernel_of(TwosOfKeras()), np.full((20, 30), 2.0))
+
+
+def test_an_array_is_an_initializer_and_none_is_the_default_of_weights():
+    kernel = np.arange(600.0).reshape(20, 30)
+    np.testing.assert_array_equal(kernel_of(kernel), kernel)
+    assert initializers.get(None) is None
+    np.testing.assert_array_equal(kernel_of(None), kernel_of("glorot_uniform"))
+
+
+@pytest.mark.parametrize("name", ["IdentityInitializer", "OrthogonalInitializer", "STFTInitializer"])
+def test_names_of_keras_for_the_same_class(name):
+    assert initializers.NAMES.find(name) is getattr(initializers, name)

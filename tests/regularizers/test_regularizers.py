@@ -11,7 +11,9 @@ import pytest
 
 from layerkit import regularizers
 from layerkit.errors import ArgumentError, ShapeError
+from layerkit.layers import Dense
 from layerkit.regularizers import L1, L1L2, L2, OrthogonalRegularizer, Regularizer
+from layerkit.xp.registry import backend
 
 TABLE = json.loads((Path(__file__).parents[1] / "tables" / "regularizers.json").read_text(encoding="utf-8"))
 CASES = TABLE["cases"]
@@ -142,3 +144,23 @@ def test_bad_input_gets_a_sentence(make, error, sentence):
     with pytest.raises(error) as caught:
         make()
     assert str(caught.value) == sentence
+
+
+class SquaresOfKeras(Regularizer):
+    """As a regularizer is written for Keras."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return self.factor * np.sum(np.square(x))
+
+
+def test_one_written_for_keras_is_taken():
+    x = np.array([[1.0, -2.0], [0.5, 0.0]])
+    penalty, gradient = SquaresOfKeras(0.5).penalty_and_gradient(backend("numpy"), x)
+    np.testing.assert_allclose(penalty, 0.5 * 5.25)
+    np.testing.assert_allclose(gradient, x)
+    dense = Dense(2, kernel_initializer=x, kernel_regularizer=SquaresOfKeras(0.5))
+    dense.build((None, 2))
+    np.testing.assert_allclose(dense.losses, [0.5 * 5.25])
