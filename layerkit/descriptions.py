@@ -46,7 +46,12 @@ def known_arguments(config: Mapping[str, Any], known: frozenset[str] | None) -> 
     """
     if known is None:
         return dict(config)
-    return {name: value for name, value in config.items() if name in known or UNUSED.get(name, _ABSENT) != value}
+    # A model's build_input_shape says no more than its InputLayer does.
+    return {
+        name: value
+        for name, value in config.items()
+        if name in known or (name != "build_input_shape" and UNUSED.get(name, _ABSENT) != value)
+    }
 
 
 def room_of(description: Mapping[str, Any]) -> Callable[[Any, Mapping[str, Any] | None], Any] | None:

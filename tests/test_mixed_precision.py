@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import layerkit
 from layerkit import Input, Layer, Sequential, config, layers, losses, metrics, mixed_precision, optimizers
 from layerkit.dtype_policies import DTypePolicy, dtype_policy, get, set_dtype_policy
 from layerkit.errors import ArgumentError, BackendUnavailableError, CaptureWarning
-from layerkit.layers import BatchNormalization, Dense, Dropout
+from layerkit.layers import BatchNormalization, Dense, Dropout, GroupNormalization, LayerNormalization, RMSNormalization
 from layerkit.optimizers import LossScaleOptimizer
 from tests.layers import rows
 
@@ -336,3 +337,13 @@ def test_every_metric_measures(name):
     y = labels if sparse else np.eye(3)[labels]
     x = np.random.default_rng(0).normal(size=(6, 3))
     assert np.isfinite(model.evaluate(x, y, verbose=0)).all()
+
+
+@pytest.mark.parametrize("layer", [LayerNormalization, RMSNormalization, partial(GroupNormalization, 2)])
+def test_normalizations_take_numbers_beyond_those_of_float16(layer):
+    """The largest of float16 is 65504. Keras casts after these layers have computed in float32, and so y is finite."""
+    x = np.full((2, 8), 70000.0, np.float32)
+    x[:, ::2] *= -1
+    y = layer(dtype="mixed_float16")(x)
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y, np.sign(x), rtol=1e-3)

@@ -569,7 +569,7 @@ class Layer(LayerState):
 
     def _input_dtype(self) -> str | None:
         """Return the dtype to which x is converted; None if it stays as it is."""
-        return self.compute_dtype if self.autocast else None
+        return self._working_dtype if self.autocast else None
 
     @property
     def index_count(self) -> int | None:

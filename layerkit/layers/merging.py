@@ -41,6 +41,7 @@ class MergingLayer(Layer):
 
     @override
     def call(self, xp: Backend, x: Any) -> Array:
+        self.check_lengths(x)
         rank = max(array.ndim for array in x)
 
         def of_rank(array: Array) -> Array:
@@ -54,6 +55,14 @@ class MergingLayer(Layer):
         if mask is None or any(part is None for part in mask):
             return None
         return _either(xp, mask)
+
+    def check_lengths(self, x: Any) -> None:
+        """Check the lengths of batches too, which `build` did not know: one row would be broadcast to all.
+
+        Raises:
+            ShapeError: they do not fit together.
+        """
+        self.compute_output_shape([tuple(array.shape) for array in x])
 
     def require(self, input_shape: Any, count: int | None = None) -> list[Shape]:
         """Return the shapes of several inputs.
@@ -103,6 +112,7 @@ class MaskedMergingLayer(MergingLayer):
         # As in Keras, masks count where all arrays have as many axes.
         if all(part is None for part in masks) or len({array.ndim for array in x}) > 1:
             return super().call(xp, x)
+        self.check_lengths(x)
         return self.merged_masked(xp, list(x), masks)
 
 
@@ -224,6 +234,7 @@ class Concatenate(MergingLayer):
 
     @override
     def call(self, xp: Backend, x: Any) -> Array:
+        self.check_lengths(x)
         return xp.concat(list(x), axis=self.axis)
 
     @override
@@ -289,6 +300,7 @@ class Dot(MergingLayer):
 
     @override
     def call(self, xp: Backend, x: Any) -> Array:
+        self.check_lengths(x)
         first, second = x
         places = self.axes[0] % first.ndim, self.axes[1] % second.ndim
         if self.normalize:
@@ -321,6 +333,8 @@ class Dot(MergingLayer):
             raise ShapeError(
                 f"{self.name}: x must be of equal length along axes={self.axes}. Received: shapes {input_shape}"
             )
+        if len({shape[0] for shape in shapes} - {None}) > 1:
+            raise ShapeError(f"{self.name}: the batches of x must be of equal length. Received: shapes {input_shape}")
         first, second = (
             tuple(n for place, n in enumerate(shape) if place not in (0, axis % len(shape)))
             for shape, axis in zip(shapes, self.axes, strict=True)

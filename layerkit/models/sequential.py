@@ -19,7 +19,6 @@ from layerkit.training.trouble import say_where
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Self
 
     from layerkit.xp import Array, Backend
 
@@ -86,17 +85,6 @@ class Sequential(Model):
         first = [self._input] if self._input is not None and self.declared_input_shape is None else []
         return {**super().get_config(), "layers": [*first, *self.layers]}
 
-    @classmethod
-    @override
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make a model from what `get_config` returned; what Keras's returned may tell the shape to build it for."""
-        config = dict(config)
-        shape = config.pop("build_input_shape", None)
-        model = super().from_config(config)
-        if shape is not None and not model.built:
-            model.build(shape)
-        return model
-
     def add(self, layer: Layer | Input, *, rebuild: bool = True) -> None:
         """Append a layer. If the model is built, so is the layer.
 
@@ -160,7 +148,7 @@ class Sequential(Model):
         note_move()
         if all(other is not layer for _, other in self._stack):
             del self._children[layer.name]
-        if not self._stack and self._input is None:
+        if not self._stack:
             self.built = False
         return layer
 

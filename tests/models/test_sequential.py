@@ -185,6 +185,16 @@ def test_a_popped_layer_makes_room_for_another_of_its_name():
     assert model.output_shape == (None, 5)
 
 
+def test_a_model_without_its_layers_is_not_built():
+    model = Sequential([Input((3,)), Dense(4)])
+    model.pop()
+    assert not model.built
+    assert (model.layers, model.weights) == ([], [])
+    model.add(Dense(5))
+    assert model.built
+    assert model.output_shape == (None, 5)
+
+
 def test_another_output_resolves_accuracy_anew():
     model = Sequential([Input((3,)), Dense(4), Dense(1, "sigmoid")], seed=0)
     model.compile("sgd", "mse", metrics=["accuracy"])
