@@ -27,6 +27,7 @@ LEVELS = (
     ("checks", "configurable"),
     ("changes", "names"),
     ("descriptions",),
+    ("screen",),
     ("errors", "locking", "overriding"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -68,7 +69,7 @@ ALLOWED = {
     "ml_dtypes": ("backends/layerkit_cupy/",),
     "torch": ("backends/layerkit_torch/",),
     "threadpoolctl": ("layerkit/installed.py",),
-    "IPython": ("layerkit/training/screen.py", "layerkit/callbacks/live_plot.py"),
+    "IPython": ("layerkit/screen.py", "layerkit/callbacks/live_plot.py"),
     "matplotlib": ("layerkit/callbacks/live_plot.py",),
     "typing_extensions": ("layerkit/overriding.py",),
 }

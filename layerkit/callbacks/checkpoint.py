@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +11,7 @@ from layerkit.callbacks.improvement import improves, monitored, rises
 from layerkit.checks import check_count, check_flag, check_number, check_positive, is_a, is_integer
 from layerkit.errors import ArgumentError
 from layerkit.overriding import override
+from layerkit.screen import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +157,7 @@ class ModelCheckpoint(Callback):
             self.saved = before
             raise
         if self.verbose > 0:
-            sys.stdout.write(f"Epoch {self._epoch + 1}: saved {path}\n")
+            say(f"Epoch {self._epoch + 1}: saved {path}")
         for each in old:
             each.unlink(missing_ok=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from layerkit.callbacks.callback import Callback, Logs
@@ -11,6 +10,7 @@ from layerkit.callbacks.improvement import improves, monitored, rises
 from layerkit.checks import check_at_least, check_count, check_fraction, check_number, shown
 from layerkit.errors import ArgumentError
 from layerkit.overriding import override
+from layerkit.screen import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,4 +205,4 @@ def _require_numbers(callback: Callback) -> None:
 
 def _say(callback: Any, epoch: int, what: str) -> None:
     if callback.verbose > 0:
-        sys.stdout.write(f"Epoch {epoch + 1}: {type(callback).__name__} {what}.\n")
+        say(f"Epoch {epoch + 1}: {type(callback).__name__} {what}.")

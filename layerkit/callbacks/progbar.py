@@ -8,6 +8,7 @@ from time import perf_counter
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.callbacks.shown import shown_logs
 from layerkit.overriding import override
+from layerkit.screen import say
 
 BETWEEN_S = 0.1
 """The least time between two drawings of the moving line."""
@@ -47,7 +48,7 @@ class ProgbarLogger(Callback):
     @override
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._seen = batch + 1
-        if self._verbose == 1 and sys.stdout.isatty() and perf_counter() >= self._due_s:
+        if self._verbose == 1 and sys.stdout is not None and sys.stdout.isatty() and perf_counter() >= self._due_s:
             line = self._line(logs)
             sys.stdout.write("\r" + line.ljust(self._width))
             sys.stdout.flush()
@@ -57,7 +58,7 @@ class ProgbarLogger(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self._verbose:
             blank = "\r" if self._width else ""
-            sys.stdout.write(f"{blank}{self._line(logs).ljust(self._width)}\n")
+            say(f"{blank}{self._line(logs).ljust(self._width)}")
             self._width = 0
 
     def _line(self, logs: Logs | None) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any, Literal
 
 from layerkit.callbacks.callback import Callback, Logs
 from layerkit.callbacks.improvement import improves, monitored, rises
 from layerkit.checks import check_count, check_number
 from layerkit.overriding import override
+from layerkit.screen import say
 
 
 class EarlyStopping(Callback):
@@ -96,10 +96,10 @@ class EarlyStopping(Callback):
     @override
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch > 0 and self.verbose > 0:
-            sys.stdout.write(f"Epoch {self.stopped_epoch + 1}: early stopping\n")
+            say(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose > 0:
-                sys.stdout.write(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.\n")
+                say(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
 
 
@@ -124,5 +124,5 @@ class TerminateOnNaN(Callback):
             return
         if self.raise_error:
             raise RuntimeError(f"TerminateOnNaN: the loss must be finite. Received: loss={loss} at batch {batch}.")
-        sys.stdout.write(f"Batch {batch}: Invalid loss, terminating training\n")
+        say(f"Batch {batch}: Invalid loss, terminating training")
         self.model.stop_training = True

@@ -148,7 +148,7 @@ class Model(Compiled):
         )
         if print_fn is not None:
             print_fn(text)
-        else:
+        elif sys.stdout is not None:  # as where there is no console
             sys.stdout.write(printable(text, getattr(sys.stdout, "encoding", None)) + "\n")
 
     def pack(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from layerkit.callbacks.shown import shown_logs
 from layerkit.checks import is_a, is_integer, shown
 from layerkit.errors import ArgumentError
-from layerkit.training.screen import Screen, screen_of
+from layerkit.screen import Screen, screen_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

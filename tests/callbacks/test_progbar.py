@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_each_epoch_leaves_a_line_in_a_file(capsys: pytest.CaptureFixture[str]) 
 
 def test_in_a_terminal_a_line_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
-    monkeypatch.setattr(progbar, "sys", type("sys", (), {"stdout": stream}))
+    monkeypatch.setattr(sys, "stdout", stream)
     loop(CallbackList(add_progbar=True, verbose="auto", epochs=2, steps=3))
     written = stream.getvalue()
     assert "\rEpoch 1/2 - 1/3 - 0s - loss: 1.0000" in written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import subprocess
@@ -17,10 +18,20 @@ import numpy as np
 import pytest
 
 from layerkit import Sequential
-from layerkit.callbacks import Callback, LambdaCallback
+from layerkit.callbacks import (
+    Callback,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
+from layerkit.callbacks.callback import CallbackList
 from layerkit.callbacks.shown import shown_number
 from layerkit.errors import ArgumentError
 from layerkit.layers import Dense
+from layerkit.screen import Notebook, Screen, Terminal, screen_of
 from layerkit.training.progress import (
     DRAWING_INTERVAL_S,
     PLAIN_INTERVAL_S,
@@ -29,10 +40,10 @@ from layerkit.training.progress import (
     _duration,
     check_verbose,
 )
-from layerkit.training.screen import Notebook, Screen, Terminal, screen_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
 ROOT = Path(__file__).parents[2]
 
@@ -530,11 +541,37 @@ def test_a_stream_that_fails_is_not_written_to_again(error: Exception) -> None:
     assert stream.attempts == 1
 
 
-def test_no_standard_output_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)
+class FullDisk(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError("no space left")
+
+
+@pytest.mark.parametrize("stream", [None, FullDisk()], ids=["none", "full disk"])
+def test_no_standard_output_ends_no_training(
+    stream: TextIO | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     model = compiled()
-    assert model.fit(X, Y, epochs=2).epoch == [0, 1]
+    monkeypatch.setattr(sys, "stdout", stream)
+    talking = [
+        EarlyStopping("loss", min_delta=1e9, patience=1, restore_best_weights=True, verbose=1),
+        LearningRateScheduler(lambda epoch, rate: rate, verbose=1),
+        ModelCheckpoint(tmp_path / "{epoch}.layerkit", verbose=1),
+        ReduceLROnPlateau("loss", min_delta=1e9, patience=1, verbose=1),
+    ]
+    assert model.fit(X, Y, epochs=5, callbacks=talking).epoch == [0, 1]
     assert len(model.predict(X)) == len(X)
+    own = CallbackList(add_progbar=True, model=model, verbose=1, epochs=1, steps=1)
+    for moment in ("train_begin", "epoch_begin", "train_batch_end", "epoch_end"):
+        getattr(own, f"on_{moment}")(*([] if moment == "train_begin" else [0]), {"loss": 1.0})
+    stopping = TerminateOnNaN()
+    stopping.set_model(model)
+    stopping.on_train_batch_end(0, {"loss": math.nan})
+    assert model.stop_training
+
+
+def test_summary_without_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    compiled().summary()
 
 
 def test_characters_that_the_stream_does_not_have_become_question_marks() -> None:

@@ -144,6 +144,11 @@ class Notebook(Screen):
             self._output.update({}, raw=True)
 
 
+def say(line: str) -> None:
+    """Print a line from within a training, which no closed pipe or full disk may end."""
+    Screen(sys.stdout).leave(line)
+
+
 def screen_of(stream: TextIO | None) -> Screen:
     """Return what shows this stream."""
     if stream is not None and type(stream).__module__.startswith("ipykernel."):
