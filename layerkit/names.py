@@ -58,7 +58,9 @@ def loaded_later(
 
     def load(name: str) -> Any:
         if name not in module_of:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            from layerkit.absent import missing  # only errors need it
+
+            raise AttributeError(missing(package, name), name=name, obj=sys.modules[package])
         module = import_module(f"{package}.{module_of[name]}")
         value = module if name == module_of[name] else getattr(module, name)
         setattr(sys.modules[package], name, value)

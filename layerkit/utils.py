@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from layerkit import data
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name in data.__all__:
         return getattr(data, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from layerkit.absent import missing  # only errors need it
+
+    raise AttributeError(missing(__name__, name), name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:

@@ -27,7 +27,7 @@ LEVELS = (
     ("checks", "configurable"),
     ("changes", "names"),
     ("descriptions",),
-    ("screen",),
+    ("absent", "screen"),
     ("errors", "locking", "overriding"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

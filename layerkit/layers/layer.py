@@ -104,6 +104,11 @@ class Layer(LayerState):
         ArgumentError: an argument is unknown, or out of its range.
     """
 
+    _instead = dict.fromkeys(
+        ("input", "output", "inputs", "outputs"),
+        "There is no graph of layers: Sequential(model.layers[:n]) is a model of the first layers, with their weights.",
+    )
+
     autocast: ClassVar[bool] = True
     """Whether x is converted to the layer's dtype. Layers that read integers (indices) say False."""
 
@@ -561,7 +566,7 @@ class Layer(LayerState):
         if isinstance(x, Input):
             raise ArgumentError(
                 f"{self.name}: a layer is called on arrays. Received: {x!r}. Put it in front of the layers: "
-                f"Sequential([Input(…), Dense(…)])."
+                f"Sequential([Input(…), Dense(…)]). Branches are written in the call of a subclass of Model."
             )
         x = as_numbers(xp, x, f"{self.name}: x")
         dtype = self._input_dtype()

@@ -51,6 +51,12 @@ if TYPE_CHECKING:
     from layerkit.training.step import Step
     from layerkit.xp import Array, Backend, Variable
 
+KERAS_STEPS = (
+    *("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"),
+    *("make_train_function", "make_test_function", "make_predict_function"),
+)
+"""Methods by which a model of Keras takes steps of its own; here they would never be called."""
+
 
 class Model(Compiled):
     """A layer that can be compiled, trained, evaluated and asked for predictions.
@@ -72,6 +78,16 @@ class Model(Compiled):
                 "outputs none can be made yet. Received: Model(inputs, outputs)."
             )
         return super().__new__(cls, *args, **kwargs)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for method in KERAS_STEPS:
+            if method in cls.__dict__:
+                raise ArgumentError(
+                    f"{cls.__name__}.{method}: the steps of a model are not overridden. Received: a method of this "
+                    f"name. Write what differs as a Loss, a metric, an optimizer or a layer with add_loss, or take "
+                    f"steps in a loop of your own with train_on_batch."
+                )
 
     def __init__(
         self,

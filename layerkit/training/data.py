@@ -742,9 +742,10 @@ def make_data(
         return ArrayData((inputs, goals, weights), batch_size or DEFAULT_ROWS, rules)
     yields = hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
     if not yields or is_a(x, str, bytes, bytearray, dict, set):
+        remedy = ". Lay several inputs side by side, and take them apart in call: x[:, :3]." if is_a(x, dict) else ""
         raise DataError(
             f"{caller}: x{place} must be an array, nested lists, or an iterable of batches. "
-            f"Received: {'None' if x is None else type(x).__name__}"
+            f"Received: {'None' if x is None else type(x).__name__}{remedy}"
         )
     for name, value in (("y", y), ("sample_weight", sample_weight), ("batch_size", batch_size)):
         if value is not None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from layerkit.changes import changes as changes
 from layerkit.changes import note_change, note_move, note_write
 from layerkit.checks import check_name
 from layerkit.errors import ShapeError
-from layerkit.names import nearest
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from layerkit.xp.backend import Array, Backend
 
@@ -347,6 +346,9 @@ class HoldsState:
 
     _bound: dict[str, Variable]
 
+    _instead: ClassVar[Mapping[str, str]] = {}
+    """What to do instead of asking for attributes that others of the field have."""
+
     def __setattr__(self, attribute: str, value: Any) -> None:
         bound = self.__dict__.setdefault("_bound", {})
         if isinstance(value, Variable):
@@ -366,6 +368,19 @@ class HoldsState:
             return variable.value if variable.compute_dtype is None else variable.narrowed()
         if attribute.startswith("_"):
             raise AttributeError(attribute)
-        known = [name for name in (*bound, *dir(type(self)), *self.__dict__) if not name.startswith("_")]
-        hint = "Weights are made by build." if self.__dict__.get("built") is False else nearest(attribute, known)
-        raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}. {hint}")
+        raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}{self._hint(attribute)}")
+
+    def _hint(self, attribute: str) -> str:
+        if attribute in self._instead:
+            return f". {self._instead[attribute]}"
+        import difflib  # only errors need it
+
+        known = [
+            name
+            for name in (*self.__dict__.get("_bound", _NOTHING), *dir(type(self)), *self.__dict__)
+            if not name.startswith("_")
+        ]
+        close = difflib.get_close_matches(attribute, known, n=1, cutoff=0.8)
+        if close:
+            return f". Did you mean {close[0]!r}?"
+        return ". Weights are made by build." if self.__dict__.get("built") is False else ""
