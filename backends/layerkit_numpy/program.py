@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -61,7 +62,9 @@ class NumpyProgram:
     def _made(self, source: str, held: dict[str, Any], **more: Any) -> Callable[..., Any]:
         namespace: dict[str, Any] = {"np": np, **self.written.functions, **held, **more}
         file = f"<layerkit: {self.name}, {id(self):x}>"
-        linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file  # for tracebacks
+        if file not in linecache.cache:  # which is for tracebacks; and a process may make thousands of programs
+            weakref.finalize(self, linecache.cache.pop, file, None).atexit = False
+        linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
         exec(compile(source, file, "exec"), namespace)  # noqa: S102 - our own text
         return namespace[self.name]
 

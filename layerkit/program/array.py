@@ -161,8 +161,9 @@ class RecordedArray:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = _NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__)
         if method != "__call__" or name not in words.FUNCTIONS or kwargs:
-            refused = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-            raise _no_word(refused, kwargs)
+            if method == "__call__":
+                raise _no_word(ufunc.__name__, kwargs)
+            raise _no_word(f"{ufunc.__name__}.{method}", kwargs, OWN_WORDS)  # of NumPy's backend, most likely
         return recorder_of(inputs).note(name, inputs, {})
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -187,11 +188,14 @@ class RecordedArray:
         return f"<recorded {self.recorder.read(self, 'print() or str()')!s}>"
 
 
-def _no_word(name: str, kwargs: dict[str, Any]) -> ArgumentError:
+OWN_WORDS = "Use the words of the xp that comes with the array: grad(lambda xp, x: xp.sum(x))."
+
+
+def _no_word(name: str, kwargs: dict[str, Any], remedy: str = "Use the words of xp.") -> ArgumentError:
     given = f" with {', '.join(kwargs)}" if kwargs else ""
     return ArgumentError(
         f"A NumPy function on a recorded array must have a word of the same meaning. "
-        f"Received: numpy.{name}{given}. Use the words of xp."
+        f"Received: numpy.{name}{given}. {remedy}"
     )
 
 

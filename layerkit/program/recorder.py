@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from layerkit.errors import BackendError, MixedBackendsError
 from layerkit.overriding import override
-from layerkit.program.array import Place, RecordedArray
+from layerkit.program.array import OWN_WORDS, Place, RecordedArray
 from layerkit.xp import words
 from layerkit.xp.backend import Backend
 from layerkit.xp.state import reading, standing_in
@@ -194,6 +194,11 @@ class Recorder(Backend):
             if base is recorder:
                 return
             base = base.base
+        if self in recorder.chain():
+            raise MixedBackendsError(
+                f"A recorded array belongs to one recording. Received: an array of a recording inside this one. "
+                f"{OWN_WORDS}"
+            )
         raise MixedBackendsError(
             "A recorded array belongs to one recording. Received: an array of another, which has ended or runs "
             "beside. Return it from the function that is recorded instead of keeping it."

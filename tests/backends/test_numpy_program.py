@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gc
 import itertools
+import linecache
 import math
 import re
 import tracemalloc
@@ -543,6 +544,19 @@ def test_the_text_alone_takes_the_step(optimizer):
     for name, array in program.written.held.items():
         np.testing.assert_array_equal(held[name], array)
     assert {"dense_kernel", "dense_bias", "dense_1_kernel", "dense_1_bias", "learning_rate"} <= {*held}
+
+
+def test_the_text_is_there_for_tracebacks_as_long_as_the_program_is():
+    """A process that fits thousands of models would else keep the text of each."""
+    before = {*linecache.cache}
+    model = trained()
+    program = model.program("train")
+    program(*fitted_to(program))
+    file = f"<layerkit: train, {id(program):x}>"
+    assert linecache.cache[file][2] == program.source.splitlines(keepends=True)
+    del model, program
+    gc.collect()
+    assert {name for name in {*linecache.cache} - before if name.startswith("<layerkit")} == set()
 
 
 def test_numbers_are_written_out():

@@ -162,7 +162,7 @@ def test_a_value_can_be_read_on_the_host():
             lambda x: np.add.reduce(x),
             ArgumentError,
             "A NumPy function on a recorded array must have a word of the same meaning. Received: numpy.add.reduce. "
-            "Use the words of xp.",
+            "Use the words of the xp that comes with the array: grad(lambda xp, x: xp.sum(x)).",
         ),
         (
             lambda x: np.add(x, 1.0, out=np.zeros((2, 3))),
@@ -207,6 +207,21 @@ def test_arrays_of_two_recordings_are_refused():
         "A recorded array belongs to one recording. Received: an array of another, which has ended or runs "
         "beside. Return it from the function that is recorded instead of keeping it."
     )
+
+
+def test_the_words_of_an_outer_recording_are_refused_with_what_to_write():
+    """As a residual may, which takes the derivative of a network by its input within a layer's call."""
+
+    def outer(xp, x):
+        return xp.sum(grad(lambda x: xp.sum(x * x))(x))
+
+    with pytest.raises(MixedBackendsError) as raised:
+        grad(outer)(X)
+    assert str(raised.value) == (
+        "A recorded array belongs to one recording. Received: an array of a recording inside this one. "
+        "Use the words of the xp that comes with the array: grad(lambda xp, x: xp.sum(x))."
+    )
+    np.testing.assert_array_equal(grad(lambda xp, x: xp.sum(grad(lambda xp, x: xp.sum(x * x))(x)))(X), 2 + 0 * X)
 
 
 def test_an_unknown_word_is_named():
