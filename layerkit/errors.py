@@ -9,6 +9,7 @@
     │   ├── DataError                         data that cannot be trained on: empty, not finite, not numbers
     │   └── ModelFormatError                  a file that is not what it should be
     ├── NotReadyError (ValueError)            a call that comes too early: before `build`, `compile` or `fit`
+    │   └── NotBuiltError (AttributeError)    an attribute that is known once there was a `build`
     ├── ContractError (AssertionError)        a layer, loss or backend that does not keep its contract
     │   └── GradientMismatch                  a derivative that is not the derivative
     ├── MissingDerivativeError (TypeError)    a function whose derivative is needed and not known
@@ -78,6 +79,10 @@ class TrainingStopped(LayerkitError):  # noqa: N818 - it is where an error happe
 
 class NotReadyError(LayerkitError, ValueError):
     """The call comes before what it needs: `build`, `compile` or `fit`."""
+
+
+class NotBuiltError(NotReadyError, AttributeError):
+    """An attribute is known once there was a `build`; until then `hasattr` is False."""
 
 
 class ContractError(LayerkitError, AssertionError):

@@ -98,12 +98,23 @@ class ReLU(ActivationLayer):
 
 
 class LeakyReLU(ActivationLayer):
-    """``y = x`` for x > 0, ``negative_slope x`` below (Maas, Hannun and Ng, ICML 2013)."""
+    """``y = x`` for x > 0, ``negative_slope x`` below (Maas, Hannun and Ng, ICML 2013).
 
-    def __init__(self, negative_slope: float = 0.3, **kwargs: Unpack[LayerArguments]) -> None:
+    Args:
+        negative_slope: at least 0.
+        alpha: Keras's older word for it.
+        kwargs: what every `Layer` takes.
+
+    Raises:
+        ArgumentError: the slope is below 0.
+    """
+
+    def __init__(
+        self, negative_slope: float = 0.3, *, alpha: float | None = None, **kwargs: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**kwargs)
-        check_at_least("LeakyReLU", 0, negative_slope=negative_slope)
-        self.negative_slope = negative_slope
+        slope = negative_slope if alpha is None else alpha
+        self.negative_slope: float = check_at_least("LeakyReLU", 0, negative_slope=slope)
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:

@@ -24,9 +24,11 @@ class Input(Configurable):
         dtype: of x; by default the model's.
         name: the input's name.
         batch_shape: instead of `shape`, the shape with the batch in front.
+        input_shape: Keras's older word for `shape`.
+        batch_input_shape: Keras's older word for `batch_shape`.
 
     Raises:
-        ArgumentError: both `shape` and `batch_shape` are given, or neither.
+        ArgumentError: both `shape` and `batch_shape` are given, or neither, or `batch_size` beside `batch_shape`.
         ShapeError: a length is below 1.
     """
 
@@ -37,13 +39,23 @@ class Input(Configurable):
         dtype: str | None = None,
         name: str | None = None,
         batch_shape: Shape | None = None,
+        *,
+        input_shape: Shape | list[int | None] | None = None,
+        batch_input_shape: Shape | None = None,
     ) -> None:
+        shape = input_shape if shape is None else shape
+        batch_shape = batch_input_shape if batch_shape is None else batch_shape
         if (shape is None) == (batch_shape is None):
             raise ArgumentError(
                 f"Input: give shape, or batch_shape. Received: shape={shape}, batch_shape={batch_shape}. "
                 f"For rows of two numbers, write Input((2,))."
             )
         if shape is None:
+            if batch_size is not None:
+                raise ArgumentError(
+                    f"Input: batch_shape tells the size of a batch too. Received: batch_shape={batch_shape}, "
+                    f"batch_size={batch_size}. Leave out batch_size."
+                )
             self.batch_shape = check_lengths("Input", 1, batch_shape=batch_shape)
         else:
             row = check_lengths("Input", 1, shape=(shape,) if isinstance(shape, int) else shape)

@@ -43,6 +43,11 @@ class ZeroPadding(SpatialLayer):
 
     margins: Margins
 
+    @property
+    def padding(self) -> tuple[int, int] | Margins:
+        """How much is added, before and after, for each axis of places; for a single one, without the outer tuple."""
+        return self.margins if self.places > 1 else self.margins[0]
+
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:
         return padded(xp, x, self.place_axes(x.shape), self.margins), None
@@ -143,6 +148,11 @@ class Cropping(SpatialLayer):
     """Base of layers that cut places off x; dx is dy with zeros around."""
 
     margins: Margins
+
+    @property
+    def cropping(self) -> tuple[int, int] | Margins:
+        """How much is cut, before and after, for each axis of places; for a single one, without the outer tuple."""
+        return self.margins if self.places > 1 else self.margins[0]
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:

@@ -56,6 +56,7 @@ class ActivityRegularization(Identity):
         check_at_least("ActivityRegularization", 0, l1=l1)
         check_at_least("ActivityRegularization", 0, l2=l2)
         super().__init__(**kwargs)
+        self.l1, self.l2 = l1, l2
         self.activity_regularizer = L1L2(l1, l2)
 
 

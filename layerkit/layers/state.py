@@ -9,7 +9,7 @@ from layerkit.changes import moves, note_move
 from layerkit.checks import check_flag, check_name, shown
 from layerkit.configurable import Configurable
 from layerkit.dtype_policies import HALF, DTypePolicy, check_offered, compute_dtype, policy_name, variable_dtype
-from layerkit.errors import ArgumentError, MixedBackendsError, NotReadyError, ShapeError
+from layerkit.errors import ArgumentError, MixedBackendsError, NotBuiltError, NotReadyError, ShapeError
 from layerkit.names import snake_case
 from layerkit.xp.random import RandomStream, check_seed, fresh_seed, stream_key
 from layerkit.xp.registry import backend
@@ -235,7 +235,7 @@ class LayerState(HoldsState, Configurable):
     def input_shape(self) -> Shapes:
         """The shape of x that the layer was built for, with None for the batch; for several inputs, a list."""
         if self._input_shape is None:
-            raise NotReadyError(f"{self.name}: input_shape is known once the layer is built. Received: no build yet.")
+            raise NotBuiltError(f"{self.name}: input_shape is known once the layer is built. Received: no build yet.")
         return self._input_shape
 
     @property

@@ -30,7 +30,7 @@ class Sequential(Model):
 
         model = Sequential([Dense(8), Sigmoid(), Dense(1), Sigmoid()], seed=0)
 
-    With an `Input` in front the weights are made at once; without one, from the first batch.
+    With an `Input` in front, or a model that is built, the weights are made at once; without one, from the first batch.
 
     Args:
         layers: the layers; more may be added.
@@ -154,6 +154,8 @@ class Sequential(Model):
 
     def _rebuild(self) -> None:
         shape = self._input_shape or (self._input.shape if self._input is not None else None)
+        if shape is None and self._stack and isinstance(self._stack[0][1], Model) and self._stack[0][1].built:
+            shape = self._stack[0][1].input_shape  # a model that begins with one that has its weights has them too
         if shape is not None and self._stack:
             self.built = False
             self.build(shape)

@@ -366,6 +366,9 @@ class HoldsState:
         if attribute in bound:
             variable = bound[attribute]
             return variable.value if variable.compute_dtype is None else variable.narrowed()
+        of_class = getattr(type(self), attribute, None)
+        if isinstance(of_class, property) and of_class.fget is not None:
+            return of_class.fget(self)  # it has just raised an AttributeError, and does so again
         if attribute.startswith("_"):
             raise AttributeError(attribute)
         raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}{self._hint(attribute)}")

@@ -16,6 +16,9 @@ from layerkit.layers import (
     GELU,
     SELU,
     Activation,
+    ActivityRegularization,
+    Cropping1D,
+    Cropping2D,
     Dense,
     Dropout,
     Exponential,
@@ -34,6 +37,8 @@ from layerkit.layers import (
     Softplus,
     Softsign,
     Tanh,
+    ZeroPadding1D,
+    ZeroPadding2D,
 )
 from layerkit.layers.host_layer import HostLayer
 from layerkit.testing import check_layer
@@ -302,3 +307,24 @@ def test_activations_keep_shape_and_dtype(place, name, batch, row, dtype):
 def test_input_is_not_a_layer():
     """It says what x will look like, and computes nothing."""
     assert not issubclass(Input, Layer)
+
+
+def test_attributes_that_keras_has():
+    assert (ZeroPadding1D((1, 2)).padding, ZeroPadding2D((1, 2)).padding) == ((1, 2), ((1, 1), (2, 2)))
+    assert (Cropping1D((1, 2)).cropping, Cropping2D((1, 2)).cropping) == ((1, 2), ((1, 1), (2, 2)))
+    penalty = ActivityRegularization(0.5, 0.25)
+    assert (penalty.l1, penalty.l2) == (0.5, 0.25)
+    assert LeakyReLU(alpha=0.125).negative_slope == 0.125  # Keras's older word
+
+
+def test_features_that_come_first_are_flattened_as_if_they_came_last():
+    x = np.arange(24.0).reshape(2, 3, 4, 1)
+    np.testing.assert_array_equal(Flatten("channels_first")(x), np.moveaxis(x, 1, -1).reshape(2, 12))
+
+
+def test_what_is_left_of_rows_of_varying_length():
+    layer = Reshape((None, 4))
+    assert layer.compute_output_shape((None, None, 2)) == (None, None, 4)
+    model = Sequential([Input((None, 2)), layer], seed=0)
+    for rows_ in (4, 10):
+        assert model.predict(np.ones((3, rows_, 2)), verbose=0).shape == (3, rows_ // 2, 4)

@@ -8,7 +8,7 @@ import pytest
 import layerkit
 from layerkit import Input, Layer, Sequential, Variable
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError
-from layerkit.layers import Dense, Dropout, Flatten, ReLU, Reshape, Sigmoid
+from layerkit.layers import Dense, Dropout, Flatten, InputLayer, ReLU, Reshape, Sigmoid
 
 X = np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(10, 2)).astype("float32")
@@ -183,6 +183,46 @@ def test_a_popped_layer_makes_room_for_another_of_its_name():
     model.add(Dense(5))
     assert [layer.name for layer in model.layers] == ["dense", "dense_1"]
     assert model.output_shape == (None, 5)
+
+
+def test_a_shape_that_is_not_known_yet_is_no_attribute():
+    model = Sequential([Dense(4)])
+    assert not hasattr(model, "input_shape")
+    assert not hasattr(model.layers[0], "output_shape")
+    model.build((None, 3))
+    assert (model.input_shape, model.layers[0].output_shape) == ((None, 3), (None, 4))
+
+
+def test_a_property_of_ones_own_may_fail():
+    class Failing(Layer):
+        @property
+        def doubled(self):
+            return 2 * self.nothing
+
+    with pytest.raises(AttributeError, match=r"^Failing has no attribute 'nothing'"):
+        _ = Failing().doubled
+
+
+def test_a_model_that_begins_with_one_that_is_built_is_built():
+    base = Sequential([Input((3,)), Dense(4)])
+    model = Sequential([base, Dense(2)])
+    assert model.built
+    assert (model.input_shape, model.output_shape, model.count_params()) == ((None, 3), (None, 2), 26)
+    model = Sequential([Sequential([Dense(4)]), Dense(2)])
+    assert not model.built
+    model = Sequential()
+    model.add(base)
+    model.add(Dense(5))
+    assert model.output_shape == (None, 5)
+
+
+def test_older_words_of_keras_for_the_shape_of_x():
+    for first in (
+        InputLayer(input_shape=(3,)),
+        InputLayer(batch_input_shape=(None, 3)),
+        InputLayer.from_config(InputLayer(input_shape=[3]).get_config()),
+    ):
+        assert Sequential([first, Dense(2)]).input_shape == (None, 3)
 
 
 def test_a_model_without_its_layers_is_not_built():
