@@ -175,7 +175,7 @@ class _Run:
         self._uses: dict[Layer, list[str]] = {}
         twin = copy.deepcopy(model).to(xp)
         if twin.step is not None:
-            twin.step.run_eagerly()  # or layers would not be called
+            twin.run_eagerly = True  # or layers would not be called
         self._names = dict(_named(twin))
         with (
             intercepted([twin], "run_masked", self._begin),

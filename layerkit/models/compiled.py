@@ -6,7 +6,8 @@ import warnings
 from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit import optimizers
-from layerkit.checks import check_flag, check_name
+from layerkit.checks import check_count, check_flag, check_name
+from layerkit.configurable import refuse_unknown
 from layerkit.dtype_policies import at_least_float32
 from layerkit.errors import ArgumentError, NotReadyError
 from layerkit.layers.layer import Layer, LayerArguments
@@ -52,13 +53,15 @@ class Compiled(Layer):
         loss_weights: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
-        *,
         run_eagerly: bool = False,
+        steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        *,
         transfer: str = "auto",
         on_nonfinite: str = "warn",
-        auto_scale_loss: bool = True,
         lint: bool = True,
+        **unknown: Any,
     ) -> None:
         """Say how to train.
 
@@ -80,8 +83,12 @@ class Compiled(Layer):
                 is as long as there are outputs: then it has one metric for each, as in Keras.
             weighted_metrics: the same, measured with sample weights.
             run_eagerly: True never records a step: each is run line by line, for debugging.
+            steps_per_execution: accepted for Keras's sake: a step alone is run as fast as one of several, and callbacks
+                are told of each.
             jit_compile: whether steps are recorded and replayed: "auto" where that is possible, with a warning where it
                 is not; True, or else an error; False never.
+            auto_scale_loss: whether the optimizer of a model whose dtype is "mixed_float16" is put into a
+                `LossScaleOptimizer`, unless it has a `loss_scale_factor`.
             transfer: what happens to data that lie elsewhere than the model, in `fit`, `evaluate`, `predict`, … or
                 ``model(x)``: "auto" copies them; "warn" does, and says once a call how many bytes; "error" refuses.
                 Predictions, which come to the host, do not count, nor does the loss at an epoch's end.
@@ -93,19 +100,20 @@ class Compiled(Layer):
                 such steps out by itself, and there "warn" goes on. Steps are looked at in a hundredth of the time,
                 and taken again to find the one at fault. Up to 256 MiB of state are copied for that, with "error"
                 any number.
-            auto_scale_loss: whether the optimizer of a model whose dtype is "mixed_float16" is put into a
-                `LossScaleOptimizer`, unless it has a `loss_scale_factor`.
             lint: whether the first `fit` looks for mistakes: see `lint`.
+            unknown: nothing else is taken.
 
         Raises:
             UnknownNameError: a name is not known; the nearest is suggested.
             ArgumentError: a value is none of those above.
         """
+        refuse_unknown("compile", unknown, Compiled.compile)
         if jit_compile not in ("auto", True, False):
             raise ArgumentError(
                 f"compile: jit_compile must be 'auto', True or False. Received: jit_compile={jit_compile!r}"
             )
         check_flag("compile", run_eagerly=run_eagerly)
+        check_count("compile", 1, steps_per_execution=steps_per_execution)
         check_flag("compile", auto_scale_loss=auto_scale_loss)
         check_name("compile", TRANSFER_CHOICES, transfer=transfer)
         check_name("compile", ("warn", "error", "ignore"), on_nonfinite=on_nonfinite)
@@ -179,6 +187,23 @@ class Compiled(Layer):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile with what `get_compile_config` returned."""
         self.compile(**config)
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether no step is recorded, as `compile` was told; it may be set at any time, for debugging."""
+        return bool(self._compile_options.get("run_eagerly", False))
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        step = self._compiled("run_eagerly")
+        self._compile_options["run_eagerly"] = check_flag("run_eagerly", run_eagerly=value)
+        step.record(False if value else self._compile_options["jit_compile"])
+        self._inference = None
+
+    @property
+    def jit_compile(self) -> bool | str:
+        """Whether steps are recorded and replayed, as `compile` was told: "auto", True or False."""
+        return self._compile_options.get("jit_compile", "auto")
 
     @property
     def optimizer(self) -> Optimizer:

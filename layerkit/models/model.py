@@ -14,6 +14,7 @@ from layerkit.callbacks.backup import Restoring
 from layerkit.callbacks.callback import CallbackList, check_callbacks
 from layerkit.changes import changes
 from layerkit.checks import check_count, check_flag, check_positive, is_a, is_integer
+from layerkit.configurable import refuse_unknown
 from layerkit.dtype_policies import check_offered
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
 from layerkit.layers.layer import Home, Layer, LayerArguments, Shape, Shapes
@@ -355,6 +356,7 @@ class Model(Compiled):
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
         validation_strategy: str = "last",
+        **unknown: Any,
     ) -> History:
         """Train.
 
@@ -381,6 +383,7 @@ class Model(Compiled):
             validation_freq: validate every so many epochs, or after the epochs (counted from 1) in a list.
             validation_strategy: which rows `validation_split` holds out: the "last" ones; "random" ones; or
                 "stratified", of each class the same share. The model's seed tells which: the same in each fit.
+            unknown: nothing else is taken.
 
         Returns:
             The loss and metrics of each epoch.
@@ -407,6 +410,7 @@ class Model(Compiled):
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq,
             validation_strategy=validation_strategy,
+            **unknown,
         )
         training.run()
         return training.history
@@ -430,6 +434,7 @@ class Model(Compiled):
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
         validation_strategy: str = "last",
+        **unknown: Any,
     ) -> Training:
         """Train in a loop of one's own, which is entered after each epoch.
 
@@ -450,6 +455,7 @@ class Model(Compiled):
 
         Raises: what `fit` does, when it is called, and not only in the loop.
         """
+        refuse_unknown("fit", unknown, Model.fit)
         step = self._compiled("fit")
         self.turn.require("fit", self.name)
         shown = check_verbose(verbose, "fit")
@@ -583,8 +589,10 @@ class Model(Compiled):
         steps: int | None = None,
         callbacks: Any = None,
         return_dict: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Return the loss and the metrics on data: a number, a list, or with `return_dict` a dictionary by name."""
+        refuse_unknown("evaluate", unknown, Model.evaluate)
         step = self._compiled("evaluate")
         shown = check_verbose(verbose, "evaluate")
         chosen = check_callbacks(callbacks)
@@ -612,6 +620,7 @@ class Model(Compiled):
         verbose: int | str = "auto",
         steps: int | None = None,
         callbacks: Any = None,
+        **unknown: Any,
     ) -> Any:
         """Return the outputs for all rows of x, as a NumPy array; several in a list or dictionary, as `call` does.
 
@@ -622,7 +631,9 @@ class Model(Compiled):
             verbose: see `fit`.
             steps: batches to take.
             callbacks: `Callback`s.
+            unknown: nothing else is taken.
         """
+        refuse_unknown("predict", unknown, Model.predict)
         if batch_size is None and steps is None and callbacks is None and type(verbose) is int and verbose == 0:
             again = self._predict_again(x)
             if again is not None:
@@ -891,8 +902,7 @@ class Model(Compiled):
             )
         twin = copy.deepcopy(self)
         step = twin._compiled("explain")
-        step.run_eagerly()  # what is shown is each line, as it runs
-        twin._compile_options |= {"run_eagerly": True, "jit_compile": False}
+        twin.run_eagerly = True  # what is shown is each line, as it runs
         data = make_data(
             twin._rules(step.goals, "explain"), x, y, None, batch_size=_one_batch("explain", x), caller="explain"
         )

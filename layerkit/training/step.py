@@ -128,9 +128,9 @@ class Step:
         """What measures norms in each step, if anything does."""
         self._capture()
 
-    def run_eagerly(self) -> None:
-        """Record no step from now on."""
-        self.jit_compile = False
+    def record(self, jit_compile: bool | str) -> None:
+        """Record steps from now on, or do not, as `compile` would be told."""
+        self.jit_compile = jit_compile
         self._capture()
 
     def _capture(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import layerkit
 from layerkit import Input, Sequential, callbacks, losses, metrics, optimizers
+from layerkit.errors import NotReadyError
 from layerkit.layers import Dense, Dropout, ReLU, Sigmoid
 from layerkit.optimizers import SGD, Adam
 
@@ -523,6 +524,37 @@ def test_metrics_are_given_by_name_class_object_or_function(given):
     model = linear(SGD(0.0), metrics=given)
     error = X @ model.get_weights()[0] + model.get_weights()[1] - Y
     assert model.evaluate(X, Y, verbose=0)[1] == pytest.approx(np.mean(np.abs(error)), rel=1e-12)
+
+
+def test_compile_takes_its_arguments_by_place():
+    """In Keras's order; steps_per_execution says nothing of results."""
+    histories = []
+    for more in ((), ("mse", None, ["mae"], None, False, 3, True, True)):
+        model = Sequential([Dense(2)], seed=0)
+        model.compile(SGD(0.1), *(more or ("mse",)), **({} if more else {"metrics": ["mae"]}))
+        histories.append(model.fit(X, Y, epochs=2, verbose=0).history)
+    assert histories[0] == histories[1]
+    assert model.jit_compile is True
+
+
+def test_steps_may_be_run_eagerly_from_any_time_on():
+    """As Keras's attribute says; before, it was one that nobody read."""
+    model, twin = (Sequential([Dense(2)], seed=0) for _ in range(2))
+    for each in (model, twin):
+        each.compile(SGD(0.1), "mse")
+    whole = twin.fit(X, Y, batch_size=4, epochs=3, verbose=0).history["loss"]
+    assert model.run_eagerly is False
+    losses = []
+    for eagerly in (False, True, False):
+        model.run_eagerly = eagerly
+        assert model.run_eagerly is eagerly
+        losses += model.fit(X, Y, batch_size=4, verbose=0).history["loss"]
+        if eagerly:
+            with pytest.raises(NotReadyError):
+                model.program("train")
+        else:
+            assert model.program("train") is not None
+    assert losses == pytest.approx(whole, rel=1e-6)
 
 
 def test_compiling_again_starts_the_optimizer_anew():
