@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
@@ -628,10 +629,11 @@ class Optimizer(Configurable):
         """Take one step with these gradients, without a model, and apply the constraints that the variables have.
 
         Args:
-            grads: one array for each variable.
+            grads: one array for each variable; a variable whose gradient is None stays as it is, with a warning.
             trainable_variables: the variables; may be left out where `build` was called with them.
 
         Raises:
+            ArgumentError: all gradients are None.
             ShapeError: there are more gradients than variables, or fewer, or one has another shape.
             NotReadyError: the variables are not known.
         """
@@ -642,7 +644,15 @@ class Optimizer(Configurable):
             raise ShapeError(
                 f"{self.name}: there must be one gradient for each variable, {len(variables)}. Received: {len(grads)}"
             )
-        for variable, gradient in zip(variables, grads, strict=True):
+        pairs = [
+            (variable, gradient) for variable, gradient in zip(variables, grads, strict=True) if gradient is not None
+        ]
+        if len(pairs) < len(variables):
+            without = ", ".join(v.path for v, gradient in zip(variables, grads, strict=True) if gradient is None)
+            if not pairs:
+                raise ArgumentError(f"{self.name}: there must be a gradient. Received: None for {without}")
+            warnings.warn(f"{self.name}: variables without a gradient stay as they are: {without}", stacklevel=2)
+        for variable, gradient in pairs:
             shape = tuple(getattr(gradient, "shape", None) or self.xp.asarray(gradient).shape)
             if shape != variable.shape:
                 raise ShapeError(
@@ -650,8 +660,8 @@ class Optimizer(Configurable):
                     f"Received: shape {shape}"
                 )
         self.build(variables)
-        self.plan(variables)
-        for target, gradient, variable in zip(self._gradients, grads, variables, strict=True):
+        self.plan([variable for variable, _ in pairs])
+        for target, (variable, gradient) in zip(self._gradients, pairs, strict=True):
             self.xp.assign(target.value, self.xp.asarray(gradient, variable.dtype))
         with self.xp.on_device():
             self.update(self.xp)

@@ -103,11 +103,12 @@ class Goals:
         )
         objects = [found for part in (*plain, *weighted) for found in part if isinstance(found, Metric)]
         twice = next((found for found in objects if sum(found is other for other in objects) > 1), None)
-        if twice is not None and outputs.several:
-            raise ArgumentError(
-                f"compile: each output needs metrics of its own, which keep its totals. Received: {twice.name!r} for "
-                f"two of them. Make an object for each, or give its name."
-            )
+        if twice is not None:
+            rule = "each output needs metrics of its own, which keep its totals"
+            received = f"{twice.name!r} for two of them"
+            if not outputs.several:
+                rule, received = "each metric keeps totals of its own", f"the same object twice, {twice.name!r}"
+            raise ArgumentError(f"compile: {rule}. Received: {received}. Make an object for each, or give its name.")
         return tuple(
             Goal(
                 name,
@@ -156,11 +157,11 @@ class Goals:
         """Return the keys of the logs: the loss, those of the outputs, their metrics, their weighted metrics.
 
         They are Keras's: "left_loss" and "left_accuracy" for an output with a name. Where outputs have none, a loss
-        goes by its own, and what is there already is numbered. As there, a weighted metric is marked where a plain one
-        has its name.
+        goes by its own, and what is there already is numbered: "precision" and "precision_1", of two objects. As there,
+        a weighted metric is marked where a plain one has its name.
 
         Raises:
-            ArgumentError: two metrics of one output have one name.
+            ArgumentError: a metric of an output is given twice by its name, or has the name of the loss.
         """
         goals = self.of(outputs)
         names = ["loss"] if self.trains else []
@@ -170,15 +171,16 @@ class Goals:
         prefixes = [f"{goal.name}_" if goal.name and len(goals) > 1 else "" for goal in goals]
         for identifiers, mark in (("metrics", ""), ("weighted", "weighted_")):
             for goal, prefix in zip(goals, prefixes, strict=True):
-                own: set[str] = set() if prefix else {"loss"}
+                given: set[str] = set()
                 for identifier in getattr(goal, identifiers):
                     name = _name_of(identifier)
-                    if name in own:
+                    if (is_a(identifier, str) and name in given) or (name == "loss" and not prefix):
                         where = f" of output {goal.name!r}" if prefix else ""
                         raise ArgumentError(
                             f"compile: each metric{where} must have a name of its own. Received: {name!r} twice"
                         )
-                    own.add(name)
+                    if is_a(identifier, str):
+                        given.add(name)
                     name = f"{prefix}{mark if prefix + name in names else ''}{name}"
                     names.append(_numbered(name, names))
         return names

@@ -11,7 +11,7 @@ import pytest
 
 import layerkit
 from layerkit import Input, Sequential, callbacks, losses, metrics, optimizers
-from layerkit.errors import NotReadyError
+from layerkit.errors import ArgumentError, NotReadyError
 from layerkit.layers import Dense, Dropout, ReLU, Sigmoid
 from layerkit.optimizers import SGD, Adam
 
@@ -433,6 +433,39 @@ def test_a_weighted_metric_of_the_same_name_is_marked():
     model = linear(metrics=["mae"], weighted_metrics=["mae", "mse"])
     history = model.fit(X, Y, sample_weight=WEIGHTS, verbose=0).history
     assert list(history) == ["loss", "mae", "weighted_mae", "mse"] == model.metrics_names
+
+
+def test_metrics_of_one_name_are_numbered():
+    """As Keras does within a model: two of a class tell of different things."""
+
+    def classes():
+        return [metrics.Recall(thresholds=0.01), metrics.Recall(thresholds=0.99), metrics.TopKCategoricalAccuracy(1)]
+
+    given = [*classes(), "mae", metrics.MeanAbsoluteError(name="mae"), losses.mean_absolute_error]
+    model = Sequential([Dense(3, "softmax")], seed=0)
+    model.compile(SGD(0.0), "mse", metrics=given, weighted_metrics=classes()[:2])
+    found = model.fit(X, ONE_HOT, verbose=0).history
+    assert list(found) == [
+        *("loss", "recall", "recall_1", "top_k_categorical_accuracy", "mae", "mae_1", "mean_absolute_error"),
+        *("weighted_recall", "weighted_recall_1"),
+    ]
+    predicted = model.predict(X, verbose=0)
+    for name, metric in (("recall", classes()[0]), ("recall_1", classes()[1])):
+        assert found[name] == [metric(ONE_HOT, predicted)] == found[f"weighted_{name}"]
+    assert found["recall"] != found["recall_1"]
+
+
+@pytest.mark.parametrize("more", [{"metrics": 2}, {"metrics": 1, "weighted_metrics": 1}])
+def test_a_metric_is_not_given_twice(more):
+    """Its totals would count each batch twice."""
+    metric = metrics.Precision()
+    model = Sequential([Input((3,)), Dense(2)])
+    with pytest.raises(ArgumentError) as caught:
+        model.compile("sgd", "mse", **{name: [metric] * count for name, count in more.items()})
+    assert str(caught.value) == (
+        "compile: each metric keeps totals of its own. Received: the same object twice, 'precision'. "
+        "Make an object for each, or give its name."
+    )
 
 
 def test_predictions_are_arrays_of_numpy(xp):

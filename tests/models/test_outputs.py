@@ -430,7 +430,8 @@ def test_a_training_is_resumed(tmp_path):
         ),
         (
             lambda options: options.update(loss_weight=1.0),
-            "$.compile must be what compile takes. Received: TypeError: ",
+            "$.compile must be what compile takes. Received: ArgumentError: compile: an argument must be one of its "
+            "own. Received: loss_weight=1.0. Did you mean 'loss_weights'?",
         ),
     ],
 )

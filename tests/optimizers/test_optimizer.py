@@ -10,6 +10,7 @@ import pytest
 
 import layerkit
 from layerkit import Variable, optimizers
+from layerkit.errors import ArgumentError
 from layerkit.optimizers import SGD, Adam, Optimizer, RMSprop
 
 FOUND = [optimizers.NAMES.find(name) for name in optimizers.__all__ if name in optimizers.NAMES]
@@ -89,6 +90,23 @@ def test_a_gap_between_parameters_takes_another_call():
     optimizer.build(variables)
     optimizer.apply([gradients()[i] for i in (0, 2, 3)], [variables[i] for i in (0, 2, 3)])
     assert optimizer.calls == [(6,), (12,)]
+
+
+@pytest.mark.parametrize("cls", [optimizers.AdamW, optimizers.LossScaleOptimizer])
+def test_a_variable_without_a_gradient_stays_as_it_is(cls):
+    """Keras warns, and leaves weight decay out, too."""
+    optimizer = cls(SGD(0.1)) if cls is optimizers.LossScaleOptimizer else cls(0.1, weight_decay=0.5)
+    variables, steps = variables_on(), gradients()
+    before = values_of(variables)
+    sentence = f"^{optimizer.name}: variables without a gradient stay as they are: w1, w3$"
+    with pytest.warns(UserWarning, match=sentence):
+        optimizer.apply_gradients([(None if i in (1, 3) else steps[i], variables[i]) for i in range(4)])
+    stays = [np.array_equal(old, new) for old, new in zip(before, values_of(variables), strict=True)]
+    assert stays == [False, True, False, True]
+    with pytest.raises(ArgumentError) as refused:
+        optimizer.apply([None, None], variables[:2])
+    assert str(refused.value) == f"{optimizer.name}: there must be a gradient. Received: None for w0, w1"
+    assert optimizer.iterations == 1
 
 
 def test_parameters_of_two_dtypes_are_updated_each_in_their_own(xp):
