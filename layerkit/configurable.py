@@ -6,13 +6,11 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerkit.changes import note_change
-from layerkit.checks import shown
 from layerkit.descriptions import known_arguments, revived, room_of
 from layerkit.errors import ArgumentError
 from layerkit.names import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Self
 
 
@@ -26,20 +24,6 @@ def parameters(function: Any) -> tuple[tuple[str, ...], bool]:
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     return names, bool(code.co_flags & _VAR_KEYWORD)
-
-
-def refuse_unknown(owner: str, unknown: Mapping[str, Any], function: Any) -> None:
-    """Refuse keywords that a method does not take, with the nearest that it does.
-
-    Raises:
-        ArgumentError: there are such.
-    """
-    if unknown:
-        name = min(unknown)
-        raise ArgumentError(
-            f"{owner}: an argument must be one of its own. Received: {name}={shown(unknown[name])}. "
-            f"{nearest(name, parameters(function)[0][1:])}"
-        )
 
 
 @functools.cache

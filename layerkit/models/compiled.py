@@ -6,11 +6,12 @@ import warnings
 from typing import TYPE_CHECKING, Any, Unpack
 
 from layerkit import optimizers
-from layerkit.checks import check_count, check_flag, check_name
-from layerkit.configurable import refuse_unknown
+from layerkit.checks import check_count, check_flag, check_name, shown
+from layerkit.configurable import parameters
 from layerkit.dtype_policies import at_least_float32
 from layerkit.errors import ArgumentError, NotReadyError
 from layerkit.layers.layer import Layer, LayerArguments
+from layerkit.names import nearest
 from layerkit.nested import is_nest
 from layerkit.training.goals import Goals
 from layerkit.training.outputs import Outputs
@@ -19,7 +20,7 @@ from layerkit.training.transfer import CHOICES as TRANSFER_CHOICES
 from layerkit.training.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from layerkit.metrics import Metric
     from layerkit.optimizers import Optimizer
@@ -228,6 +229,20 @@ class Compiled(Layer):
     def reset_metrics(self) -> None:
         """Set the totals of all metrics to 0."""
         self._compiled("reset_metrics").reset()
+
+
+def refuse_unknown(owner: str, unknown: Mapping[str, Any], function: Any) -> None:
+    """Refuse keywords that a method does not take, with the nearest that it does.
+
+    Raises:
+        ArgumentError: there are such.
+    """
+    if unknown:
+        name = min(unknown)
+        raise ArgumentError(
+            f"{owner}: an argument must be one of its own. Received: {name}={shown(unknown[name])}. "
+            f"{nearest(name, parameters(function)[0][1:])}"
+        )
 
 
 def _listed(identifiers: Any) -> Any:

@@ -14,11 +14,10 @@ from layerkit.callbacks.backup import Restoring
 from layerkit.callbacks.callback import CallbackList, check_callbacks
 from layerkit.changes import changes
 from layerkit.checks import check_count, check_flag, check_positive, is_a, is_integer
-from layerkit.configurable import refuse_unknown
 from layerkit.dtype_policies import check_offered
 from layerkit.errors import ArgumentError, DataError, NotReadyError, UnknownNameError
 from layerkit.layers.layer import Home, Layer, LayerArguments, Shape, Shapes
-from layerkit.models.compiled import Compiled
+from layerkit.models.compiled import Compiled, refuse_unknown
 from layerkit.models.summary import printable, summary
 from layerkit.names import nearest
 from layerkit.nested import leaves, mapped
