@@ -675,6 +675,25 @@ def test_mixed_precision_is_one_graph_and_near_to_float32(cupy, policy):
     assert len(theirs.weights) == len(ours.weights)
 
 
+def test_float16_throughout_is_near_to_numpys_and_to_float64(cupy):
+    """All words of 16 bits have NumPy's bits but for functions, and the loss is float32: see `epsilon` of Adam."""
+
+    def losses(backend, dtype):
+        stack = [Dense(16, "gelu"), BatchNormalization(), Dropout(0.2), LayerNormalization(), Dense(8, "relu")]
+        model = Sequential([*stack, Dense(3)], seed=4, dtype=dtype, backend=backend)
+        loss = layerkit.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(Adam(0.01, epsilon=1e-3), loss)
+        found = model.fit(*data(), batch_size=10, epochs=6, verbose=0).history["loss"]
+        return found, model
+
+    found, model = losses(cupy, "float16")
+    program = model.program("train")
+    assert program.path == "graph", program.reason
+    assert {weight.dtype for weight in model.trainable_weights} == {"float16"}
+    np.testing.assert_allclose(found, losses("numpy", "float16")[0], rtol=2e-3)
+    np.testing.assert_allclose(found, losses("numpy", "float64")[0], rtol=2e-3)
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_data_on_the_device_brings_its_order_alone(cupy, shuffle):
     model = Sequential([Dense(3)], seed=0, backend=cupy)
