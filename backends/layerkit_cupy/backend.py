@@ -21,6 +21,7 @@ from layerkit.xp import reference, words
 from layerkit.xp.backend import Backend, check_value
 from layerkit.xp.einsum import parsed
 from layerkit.xp.rows import Rows
+from layerkit_cupy.expressions import limits
 from layerkit_cupy.installation import device_names, find_device, summary
 from layerkit_cupy.pools import Pools
 from layerkit_cupy.products import Products, load
@@ -238,6 +239,12 @@ class CupyBackend(Backend):
         """Return the limits of a floating dtype."""
         found = getattr(dtype, "dtype", dtype)
         return _ml_dtypes.finfo(found) if _is_bfloat16(found) else namespace.finfo(dtype)
+
+    def clip(self, x: Any, /, min: Any = None, max: Any = None) -> Any:
+        """Return x, or the limit next to it. That of array_api_compat waits for the device, to count what is beyond."""
+        for word, limit in limits(x.dtype, min, max):
+            x = getattr(cupy, word)(x, limit.astype(x.dtype, copy=False) if isinstance(limit, cupy.ndarray) else limit)
+        return x
 
     def matmul(self, x1: Any, x2: Any, /) -> Any:
         """Return ``x1 @ x2``; products of numbers of 16 bits are summed in float32."""

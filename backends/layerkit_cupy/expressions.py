@@ -106,9 +106,23 @@ EXPRESSIONS: dict[str, Expression] = {
     "assign_add": Expression("{0} + {1}", "{0} + {1}"),
 }
 
+
+def limits(dtype: Any, low: Any, high: Any) -> list[tuple[str, Any]]:
+    """Return those of two limits that a number of this dtype can be beyond, with the words that bring it back."""
+    found: list[tuple[str, Any]] = []
+    for word, limit, extreme in (("maximum", low, "min"), ("minimum", high, "max")):
+        if isinstance(limit, int) and kind_of(dtype) in ("i", "u"):
+            most = getattr(cupy.iinfo(dtype), extreme)
+            if limit <= most if word == "maximum" else limit >= most:
+                continue
+        if limit is not None:
+            found.append((word, limit))
+    return found
+
+
 LEFT_TO_CUPY = {
     **dict.fromkeys(("conj", "imag", "real"), "they return real numbers as they are, and complex ones are not fused"),
-    "clip": "it is two words, larger and smaller, where both limits are given",
+    "clip": "it is one word or two, maximum and minimum: see `limits`",
 }
 """Elementwise words without an expression, and why."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from layerkit.program import Place, leaves
 from layerkit.program.program import VIEWS, WRITES
 from layerkit.program.recorder import find
-from layerkit_cupy.expressions import COMPUTED, EXPRESSIONS, HALF, TYPES, kind_of, literal
+from layerkit_cupy.expressions import COMPUTED, EXPRESSIONS, HALF, TYPES, kind_of, limits, literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -276,23 +276,28 @@ class Stages:
         return _Elementwise(place, None, shape, arrays, add_to)
 
     def _clip(self, instruction: Instruction) -> _Elementwise | None:
-        x, *limits = instruction.args
-        limits += [instruction.kwargs[name] for name in ("min", "max") if name in instruction.kwargs]
+        x, *by_place = instruction.args
+        given = dict(zip(("min", "max"), by_place, strict=False)) | instruction.kwargs
         (place,) = instruction.outputs
-        if len(limits) != 2 or None in limits or place is None or not self._is_array(x):
+        if place is None or not self._is_array(x):
             return None
         shape, dtype = self.program.specs[place]
         dtype = cupy.dtype(dtype).name
-        takes = self._taken("clip", (x, *limits), dtype, "result")
-        if takes is None or dtype == "bool" or not self._fits(shape, dtype, [x]) or any(map(self._is_array, limits)):
+        words = limits(dtype, given.get("min"), given.get("max"))
+        operands = (x, *[limit for _, limit in words])
+        arrays = [operand for operand in operands if self._is_array(operand)]
+        if dtype == "bool" or self._taken("clip", operands, dtype, "result") is None:
+            return None
+        if not self._fits(shape, dtype, arrays):
             return None
 
         def add_to(kernel: Kernel) -> None:
-            names = [self._text(kernel, argument, dtype) for argument in (x, *limits)]
-            text = "smaller(larger({}, {}), {})".format(*names)
+            text = self._text(kernel, x, dtype)
+            for word, limit in words:
+                text = str(EXPRESSIONS[word].floats).format(text, self._text(kernel, limit, dtype))
             kernel.make(place, kernel.compute("clip", dtype, text), dtype)
 
-        return _Elementwise(place, None, shape, [x], add_to)
+        return _Elementwise(place, None, shape, arrays, add_to)
 
     def _write(self, instruction: Instruction) -> _Elementwise | None:
         state, value = (self._where(argument) if type(argument) is Place else argument for argument in instruction.args)

@@ -142,7 +142,7 @@ def test_words_are_those_of_numpy(cupy, dtype):
         if real and word not in ("maximum", "minimum", "sign", "clip"):  # of which zero, is open
             np.testing.assert_array_equal(np.signbit(found)[values == 0], np.signbit(values)[values == 0], err_msg=word)
     left = [found for found in kernels(program) if isinstance(found, str)]
-    assert {*left} <= {"clip"} | ({"nextafter"} if "float16" in dtype else set())  # with one limit; see `stages`
+    assert {*left} <= ({"nextafter"} if "float16" in dtype else set())
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -167,6 +167,31 @@ def test_shifts_by_all_bits_and_more(cupy):
     with np.errstate(all="ignore"):
         expected = step(np, x)
     for result in replayed(cupy, step, x)[0]:
+        np.testing.assert_array_equal(result, expected)
+
+
+LIMITS = {
+    "both": lambda xp, x: xp.clip(x, -2, 3),
+    "the lower": lambda xp, x: xp.clip(x, min=-2),
+    "the upper": lambda xp, x: xp.clip(x, max=3),
+    "the upper, by place": lambda xp, x: xp.clip(x, None, 3),
+    "arrays": lambda xp, x: xp.clip(x, x[:1], x[-1:] + 1),
+    "one that cannot be reached": lambda xp, x: xp.clip(x, -1000, 3),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("limits", LIMITS)
+def test_clip_stays_in_the_graph_whatever_its_limits(cupy, limits, dtype):
+    x = np.array([-1, -128, 127, 2, 3, -2, 0], dtype)
+    clip = LIMITS[limits]
+    expected = clip(layerkit.backend("numpy"), x)
+    np.testing.assert_array_equal(cupy.to_numpy(clip(cupy, cupy.asarray(x))), expected)
+    results, program = replayed(cupy, lambda xp, x: clip(xp, x) * 2, x // 2)
+    assert program.path == "graph", program.reason
+    expected = clip(layerkit.backend("numpy"), x // 2) * 2
+    for result in results:
+        assert result.dtype == expected.dtype
         np.testing.assert_array_equal(result, expected)
 
 

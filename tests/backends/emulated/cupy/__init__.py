@@ -407,6 +407,7 @@ class cuda:
 add, ascontiguousarray, einsum, matmul = map(on_device, (np.add, np.ascontiguousarray, np.einsum, np.matmul))
 broadcast_to = on_device(np.broadcast_to)
 max, min, sum = map(on_device, (np.max, np.min, np.sum))  # noqa: A001 - CuPy's names
+maximum, minimum, iinfo = on_device(np.maximum), on_device(np.minimum), np.iinfo
 _streams = weakref.WeakSet()
 _addresses = itertools.count(1000)
 _null = Stream(null=True)
