@@ -22,8 +22,8 @@ class Adam(Optimizer):
         learning_rate: η.
         beta_1: β₁, from 0 to below 1.
         beta_2: β₂, from 0 to below 1.
-        epsilon: ε, above 0; "ε-hat" of the paper. Where all is float16 (``dtype="float16"``), a new v is 0 for gradients
-            below 0.0055, and m over 1e-7 a leap: 1e-3 suits it. ``"mixed_float16"`` keeps v in float32, and needs none.
+        epsilon: ε, above 0; "ε-hat" of the paper. Where all is float16 (``dtype="float16"``), v begins as 0 for
+            gradients below 0.0055, and m / 1e-7 is a leap: 1e-3 suits it. ``"mixed_float16"`` has v in float32.
         amsgrad: whether v never falls.
         kwargs: what every `Optimizer` takes.
 
