@@ -127,9 +127,10 @@ class CupyBackend(Backend):
     replays_to_trust = 2  # as kernels, and as a graph
 
     expansions: ClassVar[Mapping[str, Callable[..., Any]]] = {
-        word: getattr(reference, word)
-        for word in ("linear", "linear_grad", "softmax", "log_softmax", "one_hot", "einsum", "mean")
-    } | _PRODUCTS
+        word: getattr(reference, word) for word in ("linear", "softmax", "log_softmax", "one_hot", "einsum", "mean")
+    } | {"linear_grad": reference.linear_grad_by_products, **_PRODUCTS}
+
+    linear_grad = reference.linear_grad_by_products
 
     # One kernel each, where the references take several. exp(-x) may overflow to inf, whose reciprocal is right: 0.
     sigmoid: Any = staticmethod(_through_float32(special.expit))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerkit.overriding import override
+from layerkit.xp import reference
 from layerkit.xp.backend import Backend, check_value
-from layerkit_numpy.expansions import EXPANSIONS, linear_grad
+from layerkit_numpy.expansions import EXPANSIONS
 from layerkit_numpy.lowering import in_products
 from layerkit_numpy.plan import ALIGNMENT
 from layerkit_numpy.program import NumpyProgram
@@ -35,6 +36,8 @@ class NumpyBackend(Backend):
     name = "numpy"
     tile_size = 1 << 15  # 128 KiB of float32: a handful of these fit into a second-level cache
     expansions = EXPANSIONS
+
+    linear_grad = reference.linear_grad_by_products
 
     def __init__(self) -> None:
         super().__init__(np)
@@ -153,12 +156,6 @@ class NumpyBackend(Backend):
         total = np.zeros(size, values.dtype)
         np.add.at(total, positions, values)
         return total
-
-    @override
-    def linear_grad(
-        self, x: Floats, kernel: Floats, dy: Floats, *, input_gradient: bool = True
-    ) -> tuple[Any, Any, Any]:
-        return linear_grad(self, x, kernel, dy, input_gradient=input_gradient)
 
     @override
     def sigmoid(self, x: Floats) -> Any:
