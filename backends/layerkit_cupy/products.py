@@ -62,8 +62,12 @@ def load() -> Any:
     Raises:
         ImportError, OSError, AttributeError, RuntimeError: it is not there.
     """
-    pathfinder = import_module("cuda.pathfinder")
-    library = ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+    try:
+        path = import_module("cuda.pathfinder").load_nvidia_dynamic_lib("cublas").abs_path
+    except ImportError:  # CuPy has it from 14 on; the library that is loaded with an older one is found by its name
+        _ = cupy.cuda.cublas
+        path = f"libcublas.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}"
+    library = ctypes.CDLL(path)
     for name, types in FUNCTIONS.items():
         function = getattr(library, name)
         function.argtypes, function.restype = types, _INT

@@ -69,6 +69,7 @@ CALLS = {
     "cupy.cuda.runtime.CUDARuntimeError": None,
     "cupy.cuda.runtime.deviceSynchronize": [()],
     "cupy.cuda.runtime.memGetInfo": [()],
+    "cupy.cuda.runtime.runtimeGetVersion": [()],
     "cupy.cuda.runtime.streamPerThread": None,
     "cupy.cuda.using_allocator": [(...,)],
     "cupy.dtype": None,
@@ -436,6 +437,17 @@ def test_cublas_has_the_functions(cublas):
 
     for name, types in FUNCTIONS.items():
         assert getattr(cublas, name).argtypes == types
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where there is no pathfinder, cuBLAS is looked for on Linux alone")
+def test_cublas_is_found_without_a_pathfinder(cublas, monkeypatch):
+    """As with CuPy 13, which does not bring it."""
+    from layerkit_cupy.products import load
+
+    monkeypatch.setitem(sys.modules, "cuda.pathfinder", None)
+    found = load()
+    addresses = [ctypes.cast(library.cublasGemmEx, ctypes.c_void_p).value for library in (found, cublas)]
+    assert addresses[0] == addresses[1]
 
 
 def test_functions_are_declared_as_in_the_header(cublas):
