@@ -414,7 +414,27 @@ def get(identifier: Any) -> Layer:
 deserialize = NAMES.deserialize
 
 
-class Activation(Layer):
+class ActivatedLayer(Layer):
+    """Base of layers with an `activation`: another one may be set later, in whatever form the constructor takes it."""
+
+    activation: Any
+    _activation_was_set = False
+
+    @override
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        if attribute == "activation":
+            value = get(value)
+            if "activation" in self.__dict__:
+                self._activation_was_set = True
+        super().__setattr__(attribute, value)
+
+    @override
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "activation": self.activation} if self._activation_was_set else config
+
+
+class Activation(ActivatedLayer):
     """An activation by name: ``Activation("relu")`` is ``ReLU()``.
 
     Args:
@@ -428,7 +448,7 @@ class Activation(Layer):
 
     def __init__(self, activation: str | Layer | Callable[..., Any], **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
-        self.activation = get(activation)
+        self.activation = activation
 
     @override
     def forward(self, xp: Backend, x: Array) -> tuple[Array, Any]:

@@ -8,18 +8,18 @@ from layerkit import constraints, initializers, regularizers
 from layerkit.checks import check_count, check_flag
 from layerkit.errors import ShapeError
 from layerkit.layers import activations
-from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from layerkit.layers.identifiers import ConstraintLike, InitializerLike, RegularizerLike
+    from layerkit.layers.layer import Layer, LayerArguments, Shape
     from layerkit.xp.backend import Array, Backend
 
 
 @final
-class Dense(Layer):
+class Dense(activations.ActivatedLayer):
     """Fully connected layer: ``y = activation(x @ kernel + bias)``.
 
     With ``dz = dL/dz`` for ``z = x @ kernel + bias``: ``dx = dz @ kernel.T``, ``dkernel = x.T @ dz``, ``dbias`` =
@@ -68,7 +68,7 @@ class Dense(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.units = check_count("Dense", 1, units=units)
-        self.activation = activations.get(activation)
+        self.activation = activation
         self.use_bias = check_flag("Dense", use_bias=use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)

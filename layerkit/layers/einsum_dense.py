@@ -8,17 +8,17 @@ from layerkit import constraints, initializers, regularizers
 from layerkit.checks import check_lengths, is_integer
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.layers import activations
-from layerkit.layers.layer import Layer, LayerArguments, Shape
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from layerkit.layers.identifiers import ConstraintLike, InitializerLike, RegularizerLike
+    from layerkit.layers.layer import Layer, LayerArguments, Shape
     from layerkit.xp.backend import Array, Backend
 
 
-class EinsumDense(Layer):
+class EinsumDense(activations.ActivatedLayer):
     """``y = activation(einsum(equation, x, kernel) + bias)``: a dense layer along any axes.
 
     ``EinsumDense("ab,bc->ac", 4, bias_axes="c")`` is ``Dense(4)`` for matrices; ``"...x,xy->...y"`` for any rank.
@@ -70,7 +70,7 @@ class EinsumDense(Layer):
         self.row_shape = check_lengths(
             "EinsumDense", 1, output_shape=(output_shape,) if is_integer(output_shape) else output_shape
         )
-        self.activation = activations.get(activation)
+        self.activation = activation
         if bias_axes and not set(bias_axes) <= set(self.axes_of_y):
             raise ArgumentError(
                 f"EinsumDense: bias_axes must be letters of the axes of y, {self.axes_of_y}. "

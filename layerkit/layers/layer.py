@@ -171,6 +171,8 @@ class Layer(LayerState):
     @override
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
+        if "trainable" in config:
+            config["trainable"] = self._trainable  # which may have been set since
         policy = config.get("dtype")
         return {**config, "dtype": policy.name} if isinstance(policy, DTypePolicy) else config
 

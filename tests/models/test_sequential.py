@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import layerkit
-from layerkit import Input, Layer, Sequential, Variable
+from layerkit import Input, Layer, Sequential, Variable, activations, load_model
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError
-from layerkit.layers import Dense, Dropout, Flatten, InputLayer, ReLU, Reshape, Sigmoid
+from layerkit.layers import Dense, Dropout, Flatten, InputLayer, Linear, ReLU, Reshape, Sigmoid
+from layerkit.models import clone_model
 
 X = np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(10, 2)).astype("float32")
@@ -223,6 +224,29 @@ def test_older_words_of_keras_for_the_shape_of_x():
         InputLayer.from_config(InputLayer(input_shape=[3]).get_config()),
     ):
         assert Sequential([first, Dense(2)]).input_shape == (None, 3)
+
+
+@pytest.mark.parametrize("activation", [None, "linear", activations.linear, Linear()])
+def test_an_activation_is_set_as_it_is_given(activation, tmp_path):
+    model = Sequential([Input((3,)), Dense(2, "softmax")], seed=0)
+    model.predict(X, verbose=0)
+    model.layers[0].activation = activation
+    kernel, bias = model.get_weights()
+    for found in (model, clone_model(model)):
+        found.set_weights([kernel, bias])
+        np.testing.assert_allclose(found.predict(X, verbose=0), X @ kernel + bias, rtol=1e-5, atol=1e-6)
+    model.save(tmp_path / "model.layerkit")
+    loaded = load_model(tmp_path / "model.layerkit")
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    with pytest.raises(ArgumentError, match=r"^activation: it must be"):
+        model.layers[0].activation = 3
+
+
+def test_a_configuration_tells_what_is_frozen_now():
+    model = Sequential([Input((3,)), Dense(2), Dense(1)], seed=0)
+    model.layers[0].trainable = False
+    assert [layer.get_config()["trainable"] for layer in model.layers] == [False, True]
+    assert [layer.trainable for layer in clone_model(model).layers] == [False, True]
 
 
 def test_a_model_without_its_layers_is_not_built():
