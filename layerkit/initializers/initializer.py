@@ -60,7 +60,7 @@ class Initializer(Configurable):
             self._own_seed = fresh_seed() if self.seed is None else self.seed
         name = type(self).__name__
         lengths: Any = check_lengths(name, 0, varies=False, shape=shape)
-        kind: str = check_name(name, DTYPES, dtype="float32" if dtype is None else dtype)
+        kind: str = check_name(name, (*DTYPES, "float16"), dtype="float32" if dtype is None else dtype)
         return self.values(lengths, kind, self._own_seed, "initializer")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from layerkit import constraints, initializers, regularizers
-from layerkit.checks import check_count, check_flag
+from layerkit.checks import check_count, check_flag, is_a
+from layerkit.errors import ShapeError
 from layerkit.layers.layer import Layer, Shape
 from layerkit.overriding import override
 
@@ -34,7 +35,9 @@ class Embedding(Layer):
         embeddings_regularizer: a penalty on the vectors.
         embeddings_constraint: a projection of the vectors after each update.
         mask_zero: whether the index 0 stands for no entry at all: such steps are masked (see `Layer.compute_mask`).
-        weights: the vectors at first, an array of shape (input_dim, output_dim), in place of the initializer.
+        weights: the vectors at first, an array of shape (input_dim, output_dim), in place of the initializer; it may
+            stand in a list by itself.
+        input_length: the length of a row of x, which Keras once asked for: rows of any length are taken.
         kwargs: what every `Layer` takes.
 
     Shapes:
@@ -42,6 +45,7 @@ class Embedding(Layer):
 
     Raises:
         ArgumentError: `input_dim` or `output_dim` is below 1, or not an integer.
+        ShapeError: `weights` has another shape.
     """
 
     one_input = True
@@ -60,11 +64,21 @@ class Embedding(Layer):
         mask_zero: bool = False,
         *,
         weights: Any = None,
+        input_length: int | None = None,
         **kwargs: Unpack[EmbeddingArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.input_dim = check_count("Embedding", 1, input_dim=input_dim)
         self.output_dim = check_count("Embedding", 1, output_dim=output_dim)
+        if input_length is not None:
+            check_count("Embedding", 1, input_length=input_length)
+        if is_a(weights, list, tuple) and len(weights) == 1 and hasattr(weights[0], "shape"):
+            weights = weights[0]
+        if getattr(weights, "shape", (input_dim, output_dim)) != (input_dim, output_dim):
+            raise ShapeError(
+                f"Embedding: weights must have the shape (input_dim, output_dim), {(input_dim, output_dim)}. "
+                f"Received: shape {tuple(weights.shape)}"
+            )
         self.embeddings_initializer = (
             initializers.get(embeddings_initializer) if weights is None else initializers.Constant(weights)
         )

@@ -81,9 +81,11 @@ class Normalization(FeatureLayer):
 
     def _statistic(self, value: Any, shape: tuple[int, ...]) -> Array:
         array = as_numbers(self.xp, value, f"{self.name}: a statistic")
-        if tuple(array.shape) not in ((), shape):
+        if any(n not in (1, m) for n, m in zip(array.shape[::-1], shape[::-1], strict=False)) or array.ndim > len(
+            shape
+        ):
             raise ShapeError(
-                f"{self.name}: mean and variance must be numbers, or of the lengths of axis {self.axis}, {shape}. "
+                f"{self.name}: mean and variance must broadcast to the lengths of axis {self.axis}, {shape}. "
                 f"Received: shape {tuple(array.shape)}"
             )
         return self.xp.broadcast_to(self.xp.astype(array, getattr(self.xp, self.compute_dtype)), shape)

@@ -224,3 +224,7 @@ def test_an_array_is_an_initializer_and_none_is_the_default_of_weights():
 @pytest.mark.parametrize("name", ["IdentityInitializer", "OrthogonalInitializer", "STFTInitializer"])
 def test_names_of_keras_for_the_same_class(name):
     assert initializers.NAMES.find(name) is getattr(initializers, name)
+
+
+def test_values_may_be_of_half_precision():
+    assert Constant(0.5)((2,), "float16").dtype == np.float16

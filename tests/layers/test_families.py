@@ -241,3 +241,15 @@ def test_functions_of_merging_are_their_layers(xp):
         layer = getattr(layers, name.capitalize())()
         np.testing.assert_array_equal(xp.to_numpy(getattr(layers, name)([a, b])), xp.to_numpy(layer([a, b])))
     np.testing.assert_array_equal(xp.to_numpy(layers.dot([a, b], axes=1)), xp.to_numpy(layers.Dot(1)([a, b])))
+
+
+@pytest.mark.parametrize("form", [lambda vectors: vectors, lambda vectors: [vectors], lambda vectors: vectors.tolist()])
+def test_vectors_to_begin_with_may_stand_in_a_list(form):
+    vectors = np.arange(6.0).reshape(3, 2)
+    layer = Embedding(3, 2, weights=form(vectors), input_length=4)  # of which Keras's older models tell
+    np.testing.assert_array_equal(layer(np.array([[2, 0]])), vectors[[[2, 0]]])
+
+
+def test_given_statistics_are_broadcast_from_the_last_axis_on():
+    layer = Normalization(axis=(1, 2), mean=[1.0, 2.0], variance=[1.0, 4.0])  # Keras's rule
+    np.testing.assert_array_equal(layer(np.full((1, 3, 2), 4.0)), np.broadcast_to([3.0, 1.0], (1, 3, 2)))
