@@ -55,10 +55,12 @@ def monitored(owner: str, logs: Mapping[str, Any] | None, monitor: str, *, known
     value = (logs or {}).get(monitor)
     if value is None:
         if not known:
+            from layerkit.program import users_frame  # seldom needed
+
             warnings.warn(
                 f"{owner}: monitor must be among the logs. Received: monitor={monitor!r}, logs of "
                 f"{', '.join(logs or ())}. Names that begin with 'val_' need validation data.",
-                stacklevel=3,
+                stacklevel=users_frame()[1] + 1,
             )
         return None
     if getattr(value, "ndim", 0):  # a metric of several numbers

@@ -62,6 +62,11 @@ class LayerArguments(TypedDict, total=False):
     activity_regularizer: Any
 
 
+NO_GRAPH = (
+    "There is no graph of layers: Sequential(model.layers[:n]) is a model of the first layers, with their weights."
+)
+
+
 class Layer(LayerState):
     """A function of x and of weights, with its derivative.
 
@@ -104,10 +109,7 @@ class Layer(LayerState):
         ArgumentError: an argument is unknown, or out of its range.
     """
 
-    _instead = dict.fromkeys(
-        ("input", "output", "inputs", "outputs"),
-        "There is no graph of layers: Sequential(model.layers[:n]) is a model of the first layers, with their weights.",
-    )
+    _instead = tuple((name, NO_GRAPH) for name in ("input", "output", "inputs", "outputs"))
 
     autocast: ClassVar[bool] = True
     """Whether x is converted to the layer's dtype. Layers that read integers (indices) say False."""

@@ -740,8 +740,8 @@ class Model(Compiled):
         program = steps.program()
         if program is None:
             raise NotReadyError(
-                f"program: a step is known once it was taken, if it is not run eagerly. Received: name={name!r}, of a "
-                f"model without such a step. Call {remedy} first, with jit_compile='auto'."
+                f"program: a step is known once it was taken twice, if it is not run eagerly. Received: name={name!r}, "
+                f"of a model without such a step. Call {remedy} first, with jit_compile='auto'."
             )
         return program
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from layerkit.errors import ArgumentError, ShapeError
 from layerkit.functions import as_float, takes_backend
+from layerkit.overriding import override
 from layerkit.program.array import RecordedArray, recorder_of
 from layerkit.program.derivative import Tape
-from layerkit.program.recorder import Recorder, active_recorder
+from layerkit.program.recorder import AS_NUMBERS, Recorder, active_recorder
 from layerkit.program.rules import RULES
 from layerkit.xp import words
 from layerkit.xp.registry import backend, backend_of
@@ -42,7 +43,20 @@ def _recorded(
         mixed = [given.get(number, value) for number, value in enumerate(args)]
         return function(recorder, *mixed, **kwargs) if takes_xp else function(*mixed, **kwargs)
 
-    return Tape.record(xp, run, *(as_float(xp, args[number]) for number in argnums))
+    return Tape.record_on(_Differentiated(xp), run, *(as_float(xp, args[number]) for number in argnums))
+
+
+class _Differentiated(Recorder):
+    """Hands out no numbers to compute with: what is made of them would have a derivative of 0."""
+
+    @override
+    def read(self, array: RecordedArray, how: str, *, lost: bool = False) -> Any:
+        if lost or how in AS_NUMBERS:
+            raise ArgumentError(
+                f"A recorded array cannot become a number of Python: its derivative would be lost. Received: {how}, or "
+                f"a function that does it, as those of math. Use NumPy's functions, or the words of xp."
+            )
+        return super().read(array, how)
 
 
 def _argnums(argnums: int | Sequence[int], args: tuple[Any, ...], caller: str) -> list[int]:

@@ -147,7 +147,7 @@ class Recorder(Backend):
         below = array.value
         if type(below) is not RecordedArray:
             return below
-        return below.recorder.read(below, how, lost=lost or how in _AS_NUMBERS)
+        return below.recorder.read(below, how, lost=lost or how in AS_NUMBERS)
 
     def _noted(
         self,
@@ -338,7 +338,7 @@ def is_several(value: Any) -> bool:
 _type: Callable[[Any], Any] = type
 
 # Ways to read a value that compute with it: a branch on it, or its text, has no derivative.
-_AS_NUMBERS = ("float()", "item()", "tolist()")
+AS_NUMBERS = ("float()", "item()", "tolist()")
 
 # What occurs among arguments that has to be looked into.
 _WALKED = frozenset((RecordedArray, tuple, list))

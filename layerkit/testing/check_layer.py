@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerkit.checks import is_a, is_integer
 from layerkit.configurable import argument_names
-from layerkit.errors import BackendUnavailableError, ContractError
+from layerkit.errors import ArgumentError, BackendUnavailableError, ContractError
 from layerkit.layers.layer import FLOAT_DTYPES, Arrays, Home, Layer
+from layerkit.names import call_it
 from layerkit.nested import are_shapes, filled, leaves, mapped, mapped_shapes, of_any_batch, shape_of
 from layerkit.overriding import override
 from layerkit.program import RecordedArray, Recorder, Tape, recording
@@ -77,7 +79,9 @@ def check_layer(
         GradientMismatch: a derivative is wrong; a table names layer, pass, weight and both values.
         ContractError: something else of the above does not hold.
     """
-    shape = mapped_shapes(tuple, input_shape)
+    if not is_a(layer, Layer):
+        raise ArgumentError(f"check_layer: layer must be a layer. Received: {layer!r}.{call_it(layer)}")
+    shape = mapped_shapes(_checked_shape, input_shape)
     values = _given(shape, x) if x is not None else mapped_shapes(np.random.default_rng(seed).standard_normal, shape)
     check_config(layer)
     place = backend(xp)
@@ -96,6 +100,16 @@ def check_layer(
     if xp is None:
         for other in _others(place):
             subject.check_same(_Subject(layer, other, "float64", seed, values))
+
+
+def _checked_shape(shape: Any) -> tuple[int, ...]:
+    if not is_a(shape, tuple, list) or not all(map(is_integer, shape)):
+        shown = shape if is_a(shape, tuple, list, int) else type(shape).__name__
+        raise ArgumentError(
+            f"check_layer: input_shape must be a tuple of integers, or a list of such tuples. Received: {shown}. "
+            f"An array is given as x, beside its shape."
+        )
+    return tuple(shape)
 
 
 def _given(shape: Any, x: Any) -> Any:

@@ -14,7 +14,7 @@ from layerkit.xp.conversion import as_numbers
 from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from layerkit.xp.backend import Array, Backend
 
@@ -346,8 +346,8 @@ class HoldsState:
 
     _bound: dict[str, Variable]
 
-    _instead: ClassVar[Mapping[str, str]] = {}
-    """What to do instead of asking for attributes that others of the field have."""
+    _instead: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Attributes that others of the field have, each with what to do instead."""
 
     def __setattr__(self, attribute: str, value: Any) -> None:
         bound = self.__dict__.setdefault("_bound", {})
@@ -370,12 +370,13 @@ class HoldsState:
         if isinstance(of_class, property) and of_class.fget is not None:
             return of_class.fget(self)  # it has just raised an AttributeError, and does so again
         if attribute.startswith("_"):
-            raise AttributeError(attribute)
+            raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}")
         raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}{self._hint(attribute)}")
 
     def _hint(self, attribute: str) -> str:
-        if attribute in self._instead:
-            return f". {self._instead[attribute]}"
+        for absent, remedy in self._instead:
+            if attribute == absent:
+                return f". {remedy}"
         import difflib  # only errors need it
 
         known = [

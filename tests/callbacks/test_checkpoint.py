@@ -135,8 +135,9 @@ def test_a_number_that_is_not_there_is_warned_of(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"^ModelCheckpoint: monitor must be among the logs\. Received: monitor='val_"):
         assert play(callback, [1.0]) == []
     callback = ModelCheckpoint(tmp_path / "a.layerkit", "val_loss", save_best_only=True, initial_value_threshold=1.0)
-    with pytest.warns(UserWarning, match="^ModelCheckpoint: monitor must be among the logs"):
+    with pytest.warns(UserWarning, match="^ModelCheckpoint: monitor must be among the logs") as caught:
         play(callback, [1.0])
+    assert caught[0].filename == __file__  # the user's own line
 
 
 def test_epochs_without_validation_are_passed_over_in_silence(tmp_path: Path) -> None:

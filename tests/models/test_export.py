@@ -206,7 +206,7 @@ def test_training_needs_a_model_that_was_trained(tmp_path):
     model = Sequential([Dense(2)])
     model.build((None, 3))
     model.compile("sgd", "mse")
-    with pytest.raises(NotReadyError, match=r"^program: a step is known once it was taken"):
+    with pytest.raises(NotReadyError, match=r"^program: a step is known once it was taken twice"):
         model.export(tmp_path / "net.py", training=True)
     model.fit(X, Y, sample_weight=np.ones(48), epochs=3, verbose=0)
     sentence = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_a_value_can_be_read_on_the_host():
     assert float(x[0, 1]) == -1.5
     assert int(x[1, 1]) == 3
     assert x[0, 0].item() == 0.5
-    assert grad(lambda v: v * v if float(v) > 0 else -v)(np.array(3.0)) == 6.0
+    assert grad(lambda v: v * v if v > 0 else -v)(np.array(3.0)) == 6.0
     assert grad(lambda v: v * v if v > 0 else -v)(np.array(-3.0)) == -1.0
 
 
@@ -207,6 +208,20 @@ def test_arrays_of_two_recordings_are_refused():
         "A recorded array belongs to one recording. Received: an array of another, which has ended or runs "
         "beside. Return it from the function that is recorded instead of keeping it."
     )
+
+
+@pytest.mark.parametrize(
+    ("function", "how"),
+    [(math.sin, "float()"), (lambda x: x * x.item(), "item()"), (lambda x: sum(x[None].tolist()), "tolist()")],
+)
+def test_a_number_that_would_have_no_derivative_is_refused(function, how):
+    for differentiated in (grad(function), grad(lambda x: grad(function)(x) * 2.0)):
+        with pytest.raises(ArgumentError) as raised:
+            differentiated(np.array(3.0))
+        assert str(raised.value) == (
+            f"A recorded array cannot become a number of Python: its derivative would be lost. Received: {how}, or "
+            f"a function that does it, as those of math. Use NumPy's functions, or the words of xp."
+        )
 
 
 def test_the_words_of_an_outer_recording_are_refused_with_what_to_write():

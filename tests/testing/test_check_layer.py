@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from layerkit import Sequential
-from layerkit.errors import ContractError, GradientMismatch, MissingDerivativeError, ShapeError
+from layerkit.errors import ArgumentError, ContractError, GradientMismatch, MissingDerivativeError, ShapeError
 from layerkit.layers import Activation, Dense, Dropout, Flatten, Input, Layer, ReLU, Softmax
 from layerkit.overriding import override
 from layerkit.testing import check_layer
@@ -913,3 +913,32 @@ def test_a_layer_that_fails_on_another_backend_says_on_which():
         check_layer(NumpyOnly(), (7, 3))
     note = "This happened on strict:0. With xp='numpy', NumpyOnly is checked there alone."
     assert caught.value.__notes__ == [note]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "sentence"),
+    [
+        (
+            *(Dense, (7, 3)),
+            "check_layer: layer must be a layer. Received: <class 'layerkit.layers.dense.Dense'>. "
+            "Make an object of it: Dense(…).",
+        ),
+        *[
+            (
+                *(Dense(2), shape),
+                f"check_layer: input_shape must be a tuple of integers, or a list of such tuples. Received: {shown}. "
+                f"An array is given as x, beside its shape.",
+            )
+            for shape, shown in [
+                (np.ones((2, 2)), "ndarray"),
+                (3, "3"),
+                ((None, 3), "(None, 3)"),
+                ((7, 3.0), "(7, 3.0)"),
+            ]
+        ],
+    ],
+)
+def test_what_is_no_layer_or_no_shape_is_refused(layer, shape, sentence):
+    with pytest.raises(ArgumentError) as caught:
+        check_layer(layer, shape)
+    assert str(caught.value) == sentence
