@@ -127,7 +127,7 @@ class MeanMetricWrapper(MeanMetric):
         make = getattr(fn, "made_from", None)
         made = make(**options) if make else fn
         self.fn: Any = made if isinstance(made, Loss) else fn
-        self.options = options
+        self._options = options
 
     @override
     def update(self, xp: Backend, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
@@ -145,4 +145,4 @@ class MeanMetricWrapper(MeanMetric):
         """Return one value for each sample."""
         if isinstance(self.fn, Loss):
             return self.fn.values(xp, y_true, y_pred)
-        return call_function(self.fn, xp, y_true, y_pred, **self.options)
+        return call_function(self.fn, xp, y_true, y_pred, **self._options)
