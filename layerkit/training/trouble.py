@@ -152,6 +152,18 @@ class Copy:
                 return variable.path
         return None
 
+    def parted(self, close: Callable[[Backend, Any, Any], bool]) -> list[int]:
+        """Return the numbers of all variables that are not as they were copied."""
+        pairs = zip(self.variables, self._arrays, strict=True)
+        return [number for number, (each, array) in enumerate(pairs) if not close(each.xp, array, each.array)]
+
+    def distance(self, number: int) -> float:
+        """Return how far an element of this variable, a real number, is from what was copied, at most."""
+        variable = self.variables[number]
+        xp = variable.xp
+        with xp.on_device():
+            return float(xp.to_numpy(xp.max(xp.abs(variable.array - self._arrays[number]))))
+
 
 _STRETCH = 1 << 16
 

@@ -87,7 +87,8 @@ class EmulatedCublas:
                 left = _by_columns(a, dtype, (k, m) if transa else (m, k), lda, number * a_apart)
                 right = _by_columns(b, dtype, (n, k) if transb else (k, n), ldb, number * b_apart)
                 out = _by_columns(c, dtype, (m, n), ldc, number * c_apart)
-                left, right = (matrix.astype(summed) for matrix in (left, right))
+                # The order of a sum is cuBLAS's own, and so are its last bits: here, it is exact.
+                left, right = (matrix.astype(np.float64) for matrix in (left, right))
                 out[...] = (left.T if transa else left) @ (right.T if transb else right)
 
         self.computes.append(compute)

@@ -658,6 +658,16 @@ def test_a_hundred_steps_are_those_of_numpy(cupy):
     np.testing.assert_allclose(ours.evaluate(*data(), verbose=0), theirs.evaluate(*data(), verbose=0), rtol=1e-10)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_gradient_that_is_nothing_but_rounding_is_no_reason_to_refuse_a_graph(cupy, seed):
+    """That of a bias before a normalization: cuBLAS sums in an order of its own, and Adam divides by what it is."""
+    model = Sequential([Dense(16), BatchNormalization(), Dense(3)], seed=seed, backend=cupy)
+    model.compile(Adam(0.01), layerkit.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(*data(), batch_size=10, epochs=2, verbose=0)
+    program = model.program("train")
+    assert program.path == "graph", program.reason
+
+
 def test_a_graph_that_does_something_else_than_the_step_is_refused(emulation, monkeypatch):
     def weights(backend):
         model = Sequential([Dense(4, "tanh"), Dense(1)], seed=3, dtype="float64", backend=backend)
