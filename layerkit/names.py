@@ -23,6 +23,14 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def name_of_function(function: Any) -> str:
+    """Return what a function is called in History, as in Keras: its name in snake case, "lambda" if it has none.
+
+    Another callable is called as its class.
+    """
+    return snake_case(re.sub(r"\W+", "", getattr(function, "__name__", None) or type(function).__name__))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the clause of an error message that names the nearest known name, or all of them.
 

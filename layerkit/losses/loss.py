@@ -11,7 +11,7 @@ from layerkit.configurable import Configurable
 from layerkit.dtype_policies import at_least_float32, compute_dtype, policy_name
 from layerkit.errors import ArgumentError, MissingDerivativeError, ShapeError
 from layerkit.functions import as_float, call_function
-from layerkit.names import snake_case
+from layerkit.names import name_of_function, snake_case
 from layerkit.overriding import override
 from layerkit.xp.conversion import as_numbers
 from layerkit.xp.registry import backend, backend_of
@@ -242,7 +242,7 @@ class FunctionLoss(StandardLoss):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name or getattr(function, "__name__", "loss"), dtype)
+        super().__init__(reduction, name or name_of_function(function), dtype)
         self.function = function
 
     @override

@@ -9,6 +9,7 @@ from layerkit.errors import ShapeError
 from layerkit.functions import call_function
 from layerkit.losses.loss import Loss, reaches, spread, squeezed
 from layerkit.metrics.metric import Metric
+from layerkit.names import name_of_function
 from layerkit.overriding import override
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class MeanMetricWrapper(MeanMetric):
     def __init__(
         self, fn: Callable[..., Any] | Loss, name: str | None = None, dtype: str | None = None, **options: Any
     ) -> None:
-        super().__init__(name or getattr(fn, "name", None) or getattr(fn, "__name__", "metric"), dtype)
+        super().__init__(name or getattr(fn, "name", None) or name_of_function(fn), dtype)
         make = getattr(fn, "made_from", None)
         made = make(**options) if make else fn
         self.fn: Any = made if isinstance(made, Loss) else fn

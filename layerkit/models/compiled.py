@@ -226,6 +226,10 @@ class Compiled(Layer):
         """The keys of History."""
         return [] if self._step is None else list(self._step.names)
 
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the loss and the metrics by their names, of the batches since the last reset."""
+        return self._compiled("get_metrics_result").logs()
+
     def reset_metrics(self) -> None:
         """Set the totals of all metrics to 0."""
         self._compiled("reset_metrics").reset()

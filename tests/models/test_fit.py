@@ -455,6 +455,25 @@ def test_metrics_of_one_name_are_numbered():
     assert found["recall"] != found["recall_1"]
 
 
+def test_a_function_is_reported_by_its_name_in_snake_case():
+    """The names that Keras 3.15 gives these metrics."""
+
+    def LargestError(y_true, y_pred):
+        return abs(y_true - y_pred).max(axis=-1)
+
+    class SmallestError:
+        def __call__(self, y_true, y_pred):
+            return abs(y_true - y_pred).min(axis=-1)
+
+    model = Sequential([Dense(2)], seed=0)
+    own = [LargestError, SmallestError(), lambda y_true, y_pred: abs(y_true - y_pred)]
+    model.compile(SGD(0.0), LargestError, metrics=own)
+    history = model.fit(X, Y, verbose=0).history
+    assert list(history) == ["loss", "largest_error", "smallest_error", "lambda"]
+    assert model.loss.name == "largest_error"
+    assert model.get_metrics_result() == {name: values[-1] for name, values in history.items()}
+
+
 @pytest.mark.parametrize("more", [{"metrics": 2}, {"metrics": 1, "weighted_metrics": 1}])
 def test_a_metric_is_not_given_twice(more):
     """Its totals would count each batch twice."""
