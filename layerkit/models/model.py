@@ -147,7 +147,9 @@ class Model(Compiled):
         line_length: int | None = None,
         positions: Any = None,
         print_fn: Callable[[str], Any] | None = None,
-        **_: Any,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        **unknown: Any,
     ) -> None:
         """Print the layers, their output shapes, and the number of parameters.
 
@@ -155,12 +157,14 @@ class Model(Compiled):
             line_length: accepted for Keras's sake; the table is as wide as it must be.
             positions: accepted for Keras's sake.
             print_fn: receives the text, instead of standard output.
+            expand_nested: whether the layers of models within this one have lines of their own.
+            show_trainable: accepted for Keras's sake; what is frozen is always marked.
+            unknown: what is no argument, which is refused.
         """
+        refuse_unknown("summary", unknown, Model.summary)
+        check_flag("summary", expand_nested=expand_nested)
         text = summary(
-            self.name,
-            self.layers,
-            built=self.built,
-            optimizer_variables=self._step.optimizer.variables if self._step is not None else [],
+            self, self._step.optimizer.variables if self._step is not None else [], expand_nested=expand_nested
         )
         if print_fn is not None:
             print_fn(text)

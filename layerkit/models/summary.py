@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from layerkit.layers import Layer
-    from layerkit.xp import Variable
+    from collections.abc import Iterable
 
-BYTES = {"float16": 2, "float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint64": 8, "bool": 1}
+    from layerkit.models.model import Model
+    from layerkit.xp import Variable
 
 
 def table(rows: list[tuple[str, ...]], head: tuple[str, ...], right: tuple[int, ...] = ()) -> str:
@@ -38,21 +38,16 @@ def printable(text: str, encoding: str | None) -> str:
     return text
 
 
-def summary(name: str, layers: list[Layer], *, built: bool, optimizer_variables: list[Variable]) -> str:
-    """Return the table of a model's layers, and its parameters counted."""
-    rows: list[tuple[str, ...]] = []
-    for layer in layers:
-        count = f"{layer.count_params():,}" if layer.built else "not built"
-        rows.append(
-            (f"{layer.name} ({type(layer).__name__})", _shape(layer), count, "" if layer.trainable else "frozen")
-        )
+def summary(model: Model, optimizer_variables: list[Variable], *, expand_nested: bool = False) -> str:
+    """Return the table of a model's layers, of those of models within it where they are asked for, and its weights."""
+    rows = list(_rows(model, expand_nested=expand_nested))
     head = ("Layer (type)", "Output shape", "Params", "")
     if not any(row[3] for row in rows):
         rows, head = [row[:3] for row in rows], head[:3]
-    text = [f'Model: "{name}"', table(rows, head, right=(2,))]
-    if built:
-        weights = list(dict.fromkeys(variable for layer in layers for variable in layer.weights))
-        trainable = list(dict.fromkeys(variable for layer in layers for variable in layer.trainable_weights))
+    text = [f'Model: "{model.name}"', table(rows, head, right=(2,))]
+    if model.built:
+        weights = list(dict.fromkeys(model.weights))
+        trainable = list(dict.fromkeys(model.trainable_weights))
         text.append(f" Total params: {_counted(weights)}")
         text.append(f" Trainable params: {_counted(trainable)}")
         text.append(f" Non-trainable params: {_counted([v for v in weights if v not in set(trainable)])}")
@@ -63,15 +58,30 @@ def summary(name: str, layers: list[Layer], *, built: bool, optimizer_variables:
     return "\n".join(text)
 
 
+def _rows(model: Any, depth: int = 0, *, expand_nested: bool) -> Iterable[tuple[str, ...]]:
+    before = "   " * (depth - 1) + "└ " if depth else ""
+    for layer in model.layers:
+        count = f"{layer.count_params():,}" if layer.built else "not built"
+        name = f"{before}{layer.name} ({type(layer).__name__})"
+        yield name, _shape(layer), count, "" if layer.trainable else "frozen"
+        if expand_nested and hasattr(layer, "layers"):
+            yield from _rows(layer, depth + 1, expand_nested=True)
+
+
 def _shape(layer: Any) -> str:
     return str(layer.output_shape) if layer.built else "?"
 
 
 def _counted(variables: list[Variable]) -> str:
-    size: float = sum(variable.size * BYTES[variable.dtype] for variable in variables)
+    size: float = sum(variable.size * _bytes(variable.dtype) for variable in variables)
     count = sum(variable.size for variable in variables)
     for unit in ("B", "KB", "MB", "GB"):
         if size < 1024 or unit == "GB":
             return f"{count:,} ({size:.2f} {unit})"
         size /= 1024
     return ""
+
+
+def _bytes(dtype: str) -> int:
+    """Return the bytes of an element: those that the dtype has in its name, but for bool."""
+    return int("".join(filter(str.isdigit, dtype)) or 8) // 8

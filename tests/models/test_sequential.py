@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 import layerkit
-from layerkit import Input, Layer, Sequential, Variable, activations, load_model
+from layerkit import Input, Layer, Model, Sequential, Variable, activations, load_model
 from layerkit.errors import ArgumentError, NotReadyError, ShapeError
 from layerkit.layers import Dense, Dropout, Flatten, InputLayer, Linear, ReLU, Reshape, Sigmoid
 from layerkit.models import clone_model
@@ -483,6 +485,46 @@ def test_shared_weights_count_once_in_a_summary():
     shared = Dense(3)
     text = summary_of(Sequential([Input((3,)), shared, shared]))
     assert " Total params: 12 (48.00 B)" in text.splitlines()
+
+
+def test_models_within_a_model_are_shown_where_they_are_asked_for():
+    encoder = Sequential([Dense(3), Dense(2, trainable=False)], name="encoder")
+    model = Sequential([Input((4,)), Sequential([encoder], name="outer"), Dense(1)])
+    lines = []
+    model.summary(print_fn=lines.append, expand_nested=True)
+    assert [re.split(" *│ *", line)[1:4] for line in lines[0].splitlines()[4:9]] == [
+        ["outer (Sequential)", "(None, 2)", "23"],
+        ["└ encoder (Sequential)", "(None, 2)", "23"],
+        ["└ dense (Dense)", "(None, 3)", "15"],
+        ["└ dense_1 (Dense)", "(None, 2)", "8"],
+        ["dense (Dense)", "(None, 1)", "3"],
+    ]
+    assert [line.find("└") for line in lines[0].splitlines()[4:9]] == [-1, 2, 5, 5, -1]
+    assert "encoder" not in summary_of(model)
+
+
+def test_a_model_s_own_weights_of_any_dtype_are_counted():
+    class Own(Model):
+        def build(self, input_shape):
+            self.scale = self.add_weight("scale", (5,), "ones")
+            self.count = self.add_weight("count", (3,), "zeros", dtype="int8", trainable=False)
+            self.seen = self.add_weight("seen", (2,), "zeros", dtype="bool", trainable=False)
+
+        def call(self, xp, x):
+            return x * self.scale
+
+    model = Own()
+    model.build((None, 5))
+    assert summary_of(model).splitlines()[-3:] == [
+        " Total params: 10 (25.00 B)",
+        " Trainable params: 5 (20.00 B)",
+        " Non-trainable params: 5 (5.00 B)",
+    ]
+
+
+def test_an_unknown_argument_of_summary_is_refused():
+    with pytest.raises(ArgumentError, match=r"^summary: an argument must be one of its own. Received: expand=True"):
+        two_layers().summary(expand=True)
 
 
 # Configurations.
