@@ -418,7 +418,6 @@ class ActivatedLayer(Layer):
     """Base of layers with an `activation`: another one may be set later, in whatever form the constructor takes it."""
 
     activation: Any
-    _activation_was_set = False
 
     @override
     def __setattr__(self, attribute: str, value: Any) -> None:
@@ -431,7 +430,7 @@ class ActivatedLayer(Layer):
     @override
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        return {**config, "activation": self.activation} if self._activation_was_set else config
+        return {**config, "activation": self.activation} if "_activation_was_set" in self.__dict__ else config
 
 
 class Activation(ActivatedLayer):

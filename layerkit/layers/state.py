@@ -64,12 +64,17 @@ class LayerState(HoldsState, Configurable):
 
     # Children are attributes too, or items of such; where a layer lives shows in its state.
     _bookkeeping = frozenset(
-        {"built", "casts", "declared_input_shape", "_at_home", "_children", "_home", "_input_shape"}
+        {"built", "casts", "declared_input_shape", "_at_home", "_found", "_held", "_holders", "_home", "_input_shape"}
     )
 
     _variables: dict[str, Variable]
     _streams: dict[str, RandomStream]
-    _children: dict[str, Layer]
+    _untracked: ClassVar[frozenset[str]] = frozenset()
+    """Attributes in which layers stand for other reasons than to be found there."""
+
+    _found: dict[str, Layer]
+    _held: frozenset[str]
+    _holders: dict[str, Any]
     _home: Home | None
     _at_home: int | None
     _input_shape: Shapes
@@ -89,7 +94,9 @@ class LayerState(HoldsState, Configurable):
             _variables={},
             _streams={},
             _bound={},
-            _children={},
+            _found={},
+            _held=frozenset(),
+            _holders={},
             _home=None,
             _at_home=None,
             casts=False,
@@ -179,15 +186,35 @@ class LayerState(HoldsState, Configurable):
         return stream
 
     def __setattr__(self, attribute: str, value: Any) -> None:
-        items: dict[str, Any] = {attribute: value}
-        if isinstance(value, (list, tuple)):
-            items = {f"{attribute}_{index}": item for index, item in enumerate(value)}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        for name, item in items.items():
-            if isinstance(item, LayerState):
-                self._children[name] = cast("Layer", item)
-                if self._home is not None:
-                    item.settle(self._home.inside(name, self._policy))
+        if isinstance(value, LayerState):
+            self._holders.pop(attribute, None)
+            self._children[attribute] = cast("Layer", value)
+            if self._home is not None:
+                value.settle(self._home.inside(attribute, self._policy))
+        elif attribute not in self._bookkeeping and attribute not in self._untracked:
+            # A tuple that holds no layers never will.
+            if isinstance(value, (list, dict)) or (isinstance(value, tuple) and any(_layers_in(attribute, value))):  # pyright: ignore[reportUnknownArgumentType]
+                self._holders[attribute] = value
+            elif attribute in self._holders:
+                del self._holders[attribute]
         super().__setattr__(attribute, value)
+
+    @property
+    def _children(self) -> dict[str, Layer]:
+        """The layers in attributes, by name; also in lists and dictionaries there, which may change at any time."""
+        found = self._found
+        if self._holders or self._held:
+            held = dict(pair for holder in self._holders.items() for pair in _layers_in(*holder))
+            for name in self._held.difference(held):
+                del found[name]
+            for name, layer in held.items():
+                if found.get(name) is not layer:
+                    found[name] = layer
+                    if self._home is not None:
+                        layer.settle(self._home.inside(name, self._policy))
+            if self._held != held.keys():
+                self._held = frozenset(held)
+        return found
 
     # Reading.
 
@@ -438,3 +465,16 @@ class LayerState(HoldsState, Configurable):
         yield cast("Layer", self)
         for child in self.sublayers:
             yield from child.walk()
+
+
+_MANY = 1000  # a longer list holds data
+
+
+def _layers_in(name: str, holder: Any) -> Iterator[tuple[str, Layer]]:
+    """Yield the layers in a list or dictionary, at any depth, by the name of where they stand: "blocks_0"."""
+    if isinstance(holder, LayerState):
+        yield name, cast("Layer", holder)
+    elif isinstance(holder, (list, tuple, dict)) and len(holder) <= _MANY:  # pyright: ignore[reportUnknownArgumentType]
+        items: Any = holder.items() if isinstance(holder, dict) else enumerate(holder)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportUnknownArgumentType]
+        for key, item in items:
+            yield from _layers_in(f"{name}_{key}", item)

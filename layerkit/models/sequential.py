@@ -44,6 +44,8 @@ class Sequential(Model):
 
     casts_inside = True
 
+    _untracked = frozenset({"_stack"})
+
     def __init__(
         self,
         layers: Iterable[Layer | Input] | Layer | Input | None = None,

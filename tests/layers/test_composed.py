@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from layerkit import Sequential, hessian_vector_product
+from layerkit import Sequential, hessian_vector_product, load_model
 from layerkit.errors import ShapeError
 from layerkit.layers import Dense, Input, Layer
 from layerkit.optimizers import SGD
@@ -277,3 +277,46 @@ def test_fit_tells_inner_layers_of_training_eagerly_and_replayed(xp):
     model.evaluate(x, x, batch_size=2, verbose=0)
     model.predict(x, batch_size=2, verbose=0)
     assert xp.to_numpy(model.layers[0].inner.inner.passes) == 12
+
+
+class Holding(Layer):
+    """Layers in a list that grows, in a dictionary, and in lists of lists."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.blocks = []
+        for units in (4, 3):
+            self.blocks.append(Dense(units))
+        self.last = Dense(3)
+        self.named = {"a": Dense(2)}
+        self.deep = [[Dense(3)]]
+
+    def call(self, xp, x):
+        for layer in (*self.blocks, self.last, self.named["a"], self.deep[0][0]):
+            x = layer(x)
+        return x
+
+
+def test_layers_in_lists_and_dictionaries_are_found(xp, tmp_path):
+    """In the order in which Keras finds them, and trained."""
+    model = model_of(xp, Holding())
+    assert [weight.path.rpartition("/")[0] for weight in model.weights[::2]] == [
+        f"holding/{name}" for name in ("blocks_0", "blocks_1", "last", "named_a", "deep_0_0")
+    ]
+    before = model.get_weights()
+    x = np.random.default_rng(1).standard_normal((8, 3))
+    model.fit(x, x, epochs=1, verbose=0)
+    assert not any(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+    model.save(tmp_path / "model.layerkit")
+    again = load_model(tmp_path / "model.layerkit", custom_objects={"Holding": Holding}, backend=xp)
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_layers_that_leave_a_list_are_found_no_longer():
+    layer = Holding()
+    assert len(layer.sublayers) == 5
+    layer.blocks.pop()
+    layer.deep[0][0] = Dense(7)
+    assert [each.units for each in layer.sublayers] == [4, 3, 2, 7]
+    layer.blocks = None
+    assert [each.units for each in layer.sublayers] == [3, 2, 7]
