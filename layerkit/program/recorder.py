@@ -18,14 +18,12 @@ from layerkit.overriding import override
 from layerkit.program.array import OWN_WORDS, Place, RecordedArray
 from layerkit.xp import words
 from layerkit.xp.backend import Backend
-from layerkit.xp.state import reading, standing_in
+from layerkit.xp.state import Variable, reading, standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from typing import Self
-
-    from layerkit.xp.state import Variable
 
 
 class Note(NamedTuple):
@@ -109,6 +107,9 @@ class Recorder(Backend):
         nested = False
         for value in args:
             kind = _type(value)
+            if kind is Variable:  # as it stands in a list of weights, say
+                value = value.narrowed()
+                kind = _type(value)
             if kind is RecordedArray and value.recorder is self:
                 inputs.append(value.place)
                 noted.append(value.place)

@@ -320,3 +320,24 @@ def test_layers_that_leave_a_list_are_found_no_longer():
     assert [each.units for each in layer.sublayers] == [4, 3, 2, 7]
     layer.blocks = None
     assert [each.units for each in layer.sublayers] == [3, 2, 7]
+
+
+class Weighted(Layer):
+    """``y = (x a) b c``, with weights that stand in a list and in a dictionary."""
+
+    def build(self, input_shape):
+        self.factors = [self.add_weight("a", (3, 3), "ones"), self.add_weight("b", (3,), "ones")]
+        self.more = {"c": self.add_weight("c", (), "ones")}
+
+    def call(self, xp, x):
+        x = xp.matmul(x, self.factors[0])
+        return x * self.factors[1] * self.more["c"]
+
+
+def test_weights_in_lists_and_dictionaries_are_differentiated():
+    """On NumPy, whose words take a variable for its array; elsewhere it is refused, and read by `value`."""
+    check_layer(Weighted(), (4, 3))
+    model = model_of("numpy", Weighted())
+    before = model.get_weights()
+    model.fit(X, np.zeros((5, 3)), epochs=5, verbose=0)  # recorded, and replayed
+    assert not any(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
