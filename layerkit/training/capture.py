@@ -20,7 +20,7 @@ from layerkit import program as recordings
 from layerkit.changes import changes
 from layerkit.dtype_policies import HALF
 from layerkit.errors import CaptureError, CaptureWarning
-from layerkit.nested import filled, leaves, mapped, nest_of
+from layerkit.nested import filled, leaves, nest_of
 from layerkit.program import active_recorder
 from layerkit.training.trouble import Copy, intercepted, stretches
 from layerkit.xp.rows import Rows
@@ -185,8 +185,7 @@ class CapturedStep:
 
     def _taken_plainly(self, xp: Backend, arrays: Iterable[Any]) -> Any:
         """Take the step as it is. What it is given may be the user's own, or be given again, and is read-only."""
-        result = self.function(xp, *map(_read_only, arrays))
-        return None if result is None else mapped(_writable, result)
+        return self.function(xp, *map(_read_only, arrays))
 
     def _is_new(self, key: Any) -> bool:
         """Tell whether it is the first step of its signature: one that is not taken again is not worth recording."""
@@ -371,11 +370,6 @@ def _read_only(array: Any) -> Any:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _writable(array: Any) -> Any:
-    """Return what a step returned, which whoever asked for it may write to: a copy of what it was given."""
-    return array.copy() if type(array) is np.ndarray and not array.flags.writeable else array
 
 
 _DRAWN = "numbers drawn from Python's or NumPy's random, and not from a stream of the layer (add_stream)"
