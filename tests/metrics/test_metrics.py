@@ -121,6 +121,14 @@ def test_a_weight_is_spread_along_an_axis_of_length_1(xp):
     assert flags.result().tolist() == [4.0, 11.0]
 
 
+@pytest.mark.parametrize(("metric", "weights"), [(Mean(), [2.0]), (Mean(), [1.0, 2.0, 3.0]), (metrics.Sum(), [2.0])])
+def test_weights_of_other_rows_are_refused(metric, weights):
+    """One weight in a list is that of one row, and is not repeated."""
+    with pytest.raises(ShapeError, match=r"there must be one weight for each sample, or for each value, \(2,\)\. "):
+        metric.update_state([1.0, 3.0], sample_weight=weights)
+    assert metric.result() == 0.0
+
+
 @pytest.mark.parametrize("call", [MeanSquaredError.__call__, MeanSquaredError.update_state])
 def test_arrays_may_be_given_by_name(call):
     metric, mean = MeanSquaredError(), Mean()
