@@ -80,6 +80,10 @@ class NumpyBackend(Backend):
         return chosen.view(dtype)
 
     @staticmethod
+    def clip(x: Floats, /, min: Any = None, max: Any = None) -> Any:
+        return np.clip(x, min, max)  # NumPy's own takes no lower limit alone by its place
+
+    @staticmethod
     def expand_dims(x: Floats, /, *, axis: int = 0) -> Any:
         if not -x.ndim - 1 <= axis <= x.ndim:
             return np.expand_dims(x, axis)  # raises NumPy's error

@@ -249,6 +249,10 @@ def _by_reference(word: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
     return result.astype(dtype)
 
 
+def _clipped(x: Any, low: Any = None, high: Any = None, /, **limits: Any) -> Any:
+    return np.clip(x, limits.get("min", low), limits.get("max", high))
+
+
 def _sorted(x: Any, *, axis: int = -1, descending: bool = False) -> Any:
     return np.flip(np.sort(x, axis=axis), axis) if descending else np.sort(x, axis=axis)
 
@@ -259,7 +263,7 @@ def _order(x: Any, *, axis: int = -1, descending: bool = False) -> Any:
     return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, stable=True), axis)
 
 
-_JUDGES: dict[str, Callable[..., Any]] = {"sort": _sorted, "argsort": _order, "einsum": np.einsum}
+_JUDGES: dict[str, Callable[..., Any]] = {"clip": _clipped, "sort": _sorted, "argsort": _order, "einsum": np.einsum}
 """Where NumPy has no function of the word's arguments."""
 
 

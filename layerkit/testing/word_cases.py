@@ -208,6 +208,7 @@ def _elementwise() -> Iterator[tuple[str, list[Any]]]:
         yield "pow", [np.array(SPECIAL, dtype), 2.0]
         yield "pow", [np.array(SPECIAL, dtype), np.zeros((), dtype)]
         yield "clip", [np.array(SPECIAL, dtype), -0.75, 0.75]
+        yield "clip", [array(dtype, 3, 4), -0.25]
         for keywords in ({"min": -1.0}, {"max": 1.0}, {}):
             yield "clip", [array(dtype, 3, 4), keywords]
         yield "clip", [array(dtype, 3, 4), array(dtype, 4, low=-1.0, high=0.0), array(dtype, 3, 1, low=0.5, high=1.0)]
