@@ -73,7 +73,8 @@ class Layer(LayerState):
     A subclass gives **either** ``call(xp, x) -> y``, whose derivative is found, **or** both
     ``forward(xp, x) -> (y, saved)`` and ``backward(xp, saved, dy) -> (dx, grads)``, where `saved` is whatever backward
     will need, and `grads` maps the names of weights to their gradients. Weights are made in ``build(input_shape)`` by
-    `add_weight`. Nothing is kept on the layer between passes, so that one layer may stand in several places and run in
+    `add_weight`, or anywhere as a `Variable` that an attribute holds, by itself or in a list or dictionary: ``.value`` is
+    the array there. Nothing is kept on the layer between passes, so that one layer may stand in several places and run in
     several threads.
 
     A method that behaves differently in training takes a keyword `training` (a layer that it calls is told the same,
@@ -306,7 +307,7 @@ class Layer(LayerState):
                 awaited.probe(lengths)
             return xp.asarray(xp.zeros(lengths, dtype=getattr(xp, self.compute_dtype)))
 
-        with not_recording(), inference():
+        with not_recording(), inference(), self.tried():
             y = self._pair("forward", "(y, saved)", self.run_forward(xp, mapped_shapes(zeros, input_shape)))[0]
         for leaf in leaves(y):
             if not hasattr(leaf, "shape"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from layerkit import constraints, initializers, regularizers
@@ -17,7 +18,7 @@ from layerkit.xp.state import HoldsState, Variable, awaiting, move
 from layerkit.xp.words import DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from typing import Self
 
     from layerkit.layers.layer import Layer
@@ -68,6 +69,7 @@ class LayerState(HoldsState, Configurable):
     )
 
     _variables: dict[str, Variable]
+    _brought: dict[str, Variable]
     _streams: dict[str, RandomStream]
     _untracked: ClassVar[frozenset[str]] = frozenset()
     """Attributes in which layers stand for other reasons than to be found there."""
@@ -92,6 +94,7 @@ class LayerState(HoldsState, Configurable):
             _trainable=True,
             _dtype=None,
             _variables={},
+            _brought={},
             _streams={},
             _bound={},
             _found={},
@@ -158,13 +161,12 @@ class LayerState(HoldsState, Configurable):
             # Ones, where there are fractions: a layer that divides by the norm of a weight is run on them.
             one = (home.xp.ones if "float" in kind else home.xp.zeros)((), dtype=getattr(home.xp, kind))
             values = home.xp.broadcast_to(one, shape)
-        # A file's weights are read into memory that nobody has touched.
-        lazy = awaited is not None
+        # A file's weights are read into memory that nobody has touched; but a layer may write to what it writes itself.
+        lazy = awaited is not None and trainable
         variable = Variable(values, kind, name, trainable=trainable, xp=home.xp, lazy=lazy)
         variable.path = path
         variable.regularizer, variable.constraint = regularizers.get(regularizer), constraints.get(constraint)
-        if trainable and kind == self.variable_dtype != self.compute_dtype and not self.full_precision:
-            variable.compute_dtype = self.compute_dtype
+        self._compute_narrowly(variable)
         self._variables[name] = variable
         return variable
 
@@ -191,10 +193,15 @@ class LayerState(HoldsState, Configurable):
             self._children[attribute] = cast("Layer", value)
             if self._home is not None:
                 value.settle(self._home.inside(attribute, self._policy))
+        elif isinstance(value, Variable):
+            self._bring(attribute, value)
         elif attribute not in self._bookkeeping and attribute not in self._untracked:
             # A tuple that holds no layers never will.
-            if isinstance(value, (list, dict)) or (isinstance(value, tuple) and any(_layers_in(attribute, value))):  # pyright: ignore[reportUnknownArgumentType]
+            if isinstance(value, (list, dict)) or (
+                isinstance(value, tuple) and any(_found_in(attribute, value, (LayerState, Variable)))
+            ):  # pyright: ignore[reportUnknownArgumentType]
                 self._holders[attribute] = value
+                self._bring(attribute, value)
             elif attribute in self._holders:
                 del self._holders[attribute]
         super().__setattr__(attribute, value)
@@ -204,7 +211,7 @@ class LayerState(HoldsState, Configurable):
         """The layers in attributes, by name; also in lists and dictionaries there, which may change at any time."""
         found = self._found
         if self._holders or self._held:
-            held = dict(pair for holder in self._holders.items() for pair in _layers_in(*holder))
+            held = dict(pair for holder in self._holders.items() for pair in _found_in(*holder, LayerState))
             for name in self._held.difference(held):
                 del found[name]
             for name, layer in held.items():
@@ -408,13 +415,57 @@ class LayerState(HoldsState, Configurable):
             return
         self._home = home
         self.casts = not self.casts_inside and any(compute_dtype(name) in HALF for name in (home.dtype, self._policy))
+        self._house_brought()
         for name, child in self._children.items():
             child.settle(home.inside(name, self._policy))
+
+    def _bring(self, name: str, value: Any) -> None:
+        """Let variables that no layer has yet, made without `add_weight`, be weights of this one."""
+        new = {key: found for key, found in _found_in(name, value, Variable) if found.path == found.name}
+        self._brought.update(new)
+        self._variables.update(new)
+        if new and self._home is not None:
+            self._house_brought()
+
+    def _house_brought(self) -> None:
+        """Give variables that were brought what `add_weight` gives: a path, and the layer's backend and dtype."""
+        for name, variable in self._brought.items():
+            variable.path = f"{self.home.path}/{name}"
+            if variable.xp is not self.home.xp:
+                variable.move(self.home.xp)
+            if variable.untold is not None:
+                if variable.dtype != self.variable_dtype:
+                    variable.cast(self.variable_dtype)
+                    variable.assign(variable.untold)
+                variable.untold = None
+            self._compute_narrowly(variable)
+
+    def _compute_narrowly(self, variable: Variable) -> None:
+        if (
+            variable.trainable
+            and variable.dtype == self.variable_dtype != self.compute_dtype
+            and not self.full_precision
+        ):
+            variable.compute_dtype = self.compute_dtype
+
+    @contextlib.contextmanager
+    def tried(self) -> Generator[None]:
+        """Within a ``with`` block, the layer runs to be looked at: what it counts or remembers is put back then."""
+        written = [variable for variable in self.variables if not variable.trainable]
+        before = [variable.numpy() for variable in written]
+        try:
+            yield
+        finally:
+            for variable, values in zip(written, before, strict=True):
+                if (variable.numpy() != values).any():
+                    variable.assign(values)
 
     def unbuild(self) -> None:
         """Undo `build`."""
         for made in (self._variables, self._streams, self._bound):
             made.clear()
+        for taken in (self._variables, self._bound):
+            taken.update(self._brought)
         self.built = False
         self._input_shape = None
 
@@ -470,11 +521,11 @@ class LayerState(HoldsState, Configurable):
 _MANY = 1000  # a longer list holds data
 
 
-def _layers_in(name: str, holder: Any) -> Iterator[tuple[str, Layer]]:
-    """Yield the layers in a list or dictionary, at any depth, by the name of where they stand: "blocks_0"."""
-    if isinstance(holder, LayerState):
-        yield name, cast("Layer", holder)
+def _found_in(name: str, holder: Any, kind: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what is of a kind in a list or dictionary, at any depth, by the name of where it stands: "blocks_0"."""
+    if isinstance(holder, kind):
+        yield name, holder
     elif isinstance(holder, (list, tuple, dict)) and len(holder) <= _MANY:  # pyright: ignore[reportUnknownArgumentType]
         items: Any = holder.items() if isinstance(holder, dict) else enumerate(holder)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportUnknownArgumentType]
         for key, item in items:
-            yield from _layers_in(f"{name}_{key}", item)
+            yield from _found_in(f"{name}_{key}", item, kind)

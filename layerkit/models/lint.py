@@ -292,7 +292,7 @@ class Lookout:
             return watched
 
         xp = self._model.xp
-        with xp.on_device(), inference(), intercepted(layers, "forward", around):
+        with xp.on_device(), inference(), self._model.tried(), intercepted(layers, "forward", around):
             self._model.run_forward(xp, xp.asarray(self._x, self._dtype), training=False)
         for name, (count, units) in dead.items():
             if units >= 4 and count > units / 2:
@@ -363,7 +363,8 @@ def _sources(model: Any) -> list[Any]:
         return xp.asarray(xp.zeros(lengths, dtype=getattr(xp, model.compute_dtype)))
 
     xp = model.xp
-    with xp.on_device(), not_recording(), inference(), intercepted(list(model.walk())[1:], "forward", around):
+    around_each = intercepted(list(model.walk())[1:], "forward", around)
+    with xp.on_device(), not_recording(), inference(), model.tried(), around_each:
         y = model.run_forward(xp, mapped_shapes(zeros, model.input_shape))[0]
     found: list[Any] = []
     for output in leaves(y):

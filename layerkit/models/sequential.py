@@ -120,7 +120,8 @@ class Sequential(Model):
                 raise
 
     def _take_in(self, layer: Layer) -> None:
-        elsewhere = next((variable for variable in layer.variables if variable.xp is not self.xp), None)
+        settled = (variable for inner in layer.walk() if inner.built for variable in inner.variables)
+        elsewhere = next((variable for variable in settled if variable.xp is not self.xp), None)
         if elsewhere is not None:
             raise MixedBackendsError(
                 f"{self.name}: a model and its layers must live on one backend. Received: {layer.name} on "

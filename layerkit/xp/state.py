@@ -142,8 +142,13 @@ class Variable(State):
         xp: Backend | None = None,
         lazy: bool = False,
     ) -> None:
+        self.untold: Any = None
+        """The values on the host, where no dtype was told for numbers with a fraction: a layer gives them its own."""
         if dtype is None or xp is None:
+            told = dtype
             values, dtype, xp = _as_variable(values, dtype, xp)
+            if told is None and "float" in dtype:
+                self.untold = xp.to_numpy(values).copy()
         awaited = awaiting.get()
         if awaited is not None:
             awaited.state(name, tuple(getattr(values, "shape", ())), dtype)
@@ -261,7 +266,7 @@ class Variable(State):
         return _rebuilt(*self.__reduce__()[1])
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        rules = self.regularizer, self.constraint, self.compute_dtype
+        rules = self.regularizer, self.constraint, self.compute_dtype, self.untold
         return _rebuilt, (self.xp, self.numpy(), self.dtype, self.name, self.trainable, self.path, rules)
 
     def __repr__(self) -> str:
@@ -283,11 +288,11 @@ def _as_variable(values: Any, dtype: str | None, xp: Backend | None) -> tuple[An
 
 
 def _rebuilt(
-    xp: Backend, values: Any, dtype: str, name: str, trainable: bool, path: str, rules: tuple[Any, Any, str | None]
+    xp: Backend, values: Any, dtype: str, name: str, trainable: bool, path: str, rules: tuple[Any, ...]
 ) -> Variable:
     variable = Variable(values, dtype, name, trainable=trainable, xp=xp)
     variable.path = path
-    variable.regularizer, variable.constraint, variable.compute_dtype = rules
+    variable.regularizer, variable.constraint, variable.compute_dtype, variable.untold = rules
     return variable
 
 
