@@ -73,9 +73,9 @@ class Layer(LayerState):
     A subclass gives **either** ``call(xp, x) -> y``, whose derivative is found, **or** both
     ``forward(xp, x) -> (y, saved)`` and ``backward(xp, saved, dy) -> (dx, grads)``, where `saved` is whatever backward
     will need, and `grads` maps the names of weights to their gradients. Weights are made in ``build(input_shape)`` by
-    `add_weight`, or anywhere as a `Variable` that an attribute holds, by itself or in a list or dictionary: ``.value`` is
-    the array there. Nothing is kept on the layer between passes, so that one layer may stand in several places and run in
-    several threads.
+    `add_weight`, or anywhere as a `Variable` that an attribute holds, by itself or in a list or dictionary (where its
+    array is ``.value``). Nothing is kept on the layer between passes, so that one layer may stand in several places and
+    run in several threads.
 
     A method that behaves differently in training takes a keyword `training` (a layer that it calls is told the same,
     unless it is called with another `training`); one that wants to know which steps of x
