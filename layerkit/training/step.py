@@ -198,7 +198,10 @@ class Step:
         self.optimizer.check(trainable)
         if self.least_squares is not None:
             self.least_squares.begin()
-        self.optimizer.build([variable for variable in self.model.weights if variable.trainable])
+        parameters = [variable for variable in self.model.weights if variable.trainable]
+        if not parameters and self.optimizer.xp is not self.model.xp:  # it has nobody to follow
+            self.optimizer.move(self.model.xp)
+        self.optimizer.build(parameters)
         self.optimizer.plan(trainable)
         chosen, named = set(trainable), self.model.named_weights()
         self._known = frozenset(named)

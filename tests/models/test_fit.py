@@ -882,3 +882,14 @@ def test_a_callback_may_stop_training(moment, steps, epochs):
     assert len(history["loss"]) == epochs
     model.fit(X, Y, batch_size=4, epochs=2, verbose=0)
     assert model.optimizer.iterations == steps + 6
+
+
+def test_a_model_without_weights_to_train_runs_on_each_backend(xp):
+    """The optimizer has nobody whose backend it could follow, but counts its steps."""
+    frozen = Dense(3, trainable=False)
+    for stack in ([ReLU()], [frozen]):
+        model = Sequential(stack, seed=0, backend=xp)
+        model.compile("adam", "mse")
+        losses = model.fit(X, X, batch_size=5, epochs=3, verbose=0).history["loss"]
+        assert losses[0] == pytest.approx(losses[-1], rel=1e-6)
+        assert int(model.optimizer.iterations) == 6
