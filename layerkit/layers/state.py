@@ -202,6 +202,8 @@ class LayerState(HoldsState, Configurable):
             ):  # pyright: ignore[reportUnknownArgumentType]
                 self._holders[attribute] = value
                 self._bring(attribute, value)
+                if self._home is not None:
+                    _ = self._children  # which are told where they live: a `build` may build them in its next line
             elif attribute in self._holders:
                 del self._holders[attribute]
         super().__setattr__(attribute, value)
