@@ -523,11 +523,12 @@ class LayerState(HoldsState, Configurable):
 _MANY = 1000  # a longer list holds data
 
 
-def _found_in(name: str, holder: Any, kind: Any) -> Iterator[tuple[str, Any]]:
+def _found_in(name: str, holder: Any, kind: Any, around: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Yield what is of a kind in a list or dictionary, at any depth, by the name of where it stands: "blocks_0"."""
     if isinstance(holder, kind):
         yield name, holder
-    elif isinstance(holder, (list, tuple, dict)) and len(holder) <= _MANY:  # pyright: ignore[reportUnknownArgumentType]
+    elif isinstance(holder, (list, tuple, dict)) and len(holder) <= _MANY and id(holder) not in around:  # pyright: ignore[reportUnknownArgumentType]
+        around += (id(holder),)  # pyright: ignore[reportUnknownArgumentType] - a list may hold itself
         items: Any = holder.items() if isinstance(holder, dict) else enumerate(holder)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportUnknownArgumentType]
         for key, item in items:
-            yield from _found_in(f"{name}_{key}", item, kind)
+            yield from _found_in(f"{name}_{key}", item, kind, around)

@@ -64,7 +64,7 @@ MOST = 100_000
 """How many values are looked at in all; of the others it is known who they are."""
 
 # Lists and dictionaries of the framework's own, which says when it changes them: in objects of users' classes too.
-_OF_THE_FRAMEWORK = frozenset(("_bound", "_stack", "_streams", "_variables", "_vectors"))
+_OF_THE_FRAMEWORK = frozenset(("_bound", "_brought", "_stack", "_streams", "_variables", "_vectors"))
 
 # What a class is given when it is made, from its methods.
 _DERIVED = frozenset(("_bookkeeping", "takes_input_gradient", "takes_mask", "takes_training"))
