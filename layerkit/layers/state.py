@@ -196,7 +196,7 @@ class LayerState(HoldsState, Configurable):
         elif isinstance(value, Variable):
             self._bring(attribute, value)
         elif attribute not in self._bookkeeping and attribute not in self._untracked:
-            # A tuple that holds no layers never will.
+            # A tuple that holds no layers or variables never will.
             if isinstance(value, (list, dict)) or (
                 isinstance(value, tuple) and any(_found_in(attribute, value, (LayerState, Variable)))
             ):  # pyright: ignore[reportUnknownArgumentType]
@@ -464,10 +464,11 @@ class LayerState(HoldsState, Configurable):
 
     def unbuild(self) -> None:
         """Undo `build`."""
+        bound = {name: variable for name, variable in self._bound.items() if self._brought.get(name) is variable}
         for made in (self._variables, self._streams, self._bound):
             made.clear()
-        for taken in (self._variables, self._bound):
-            taken.update(self._brought)
+        self._variables.update(self._brought)
+        self._bound.update(bound)
         self.built = False
         self._input_shape = None
 

@@ -111,6 +111,7 @@ def test_a_build_that_is_undone_leaves_them():
     layer.build((None, 3))
     layer.unbuild()
     assert layer.v == 2.0
+    assert not hasattr(layer, "others_0")  # which is a name of a weight, and not of an attribute
     assert len(layer.weights) == 4
     assert Sequential([layer], seed=0, backend="strict")(X).shape == (64, 3)
 
