@@ -43,7 +43,7 @@ class Reshape(Layer):
             and lengths.count(-1) < 2
         ):
             raise ArgumentError(
-                f"Reshape: target_shape must be a tuple of positive integers, with -1 at most once. "
+                f"Reshape: target_shape must be a tuple of positive integers, with -1 (or None) at most once. "
                 f"Received: target_shape={target_shape!r}"
             )
         self.target_shape: tuple[int, ...] = tuple(lengths)

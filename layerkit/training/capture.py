@@ -248,9 +248,8 @@ class CapturedStep:
             if recordings.snapshot(subject.parts()) != before:
                 raise  # it would not do the same once more
             try:
-                result = self._taken_plainly(
-                    xp, arrays
-                )  # without the recording: if it was not at fault, the same is raised
+                # Without the recording: if it was not at fault, the same is raised.
+                result = self._taken_plainly(xp, arrays)
             except Exception:
                 copy.put_back()
                 raise
